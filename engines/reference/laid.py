@@ -16,7 +16,7 @@ from irchroma.engines.reference.counterpart import Explained, explain, supported
 from irchroma.engines.reference.dusk import as_usual, exposed, standing_out, without_lamps
 from irchroma.engines.reference.foreground import Backdrop
 from irchroma.engines.reference.pictures import Reference
-from irchroma.engines.reference.shown import PINK, WISHED_PINK, Light, surely
+from irchroma.engines.reference.shown import PINK, WISHED_PINK, Light, surely, within
 from irchroma.engines.reference.worth import without_pale_red
 
 Plane = NDArray[np.float32]
@@ -25,7 +25,7 @@ Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
 WISHED_OVER = 0.3
 """Of a light scene without a sky that is wished for: how far it lies where the infrared has edges that it has
-not. With six tenths a wood came 0.3 dB nearer and its trees faded into fog."""
+not. With six tenths a wood came nearer to the truth and its trees faded into fog."""
 DETAIL_SHARE = 0.01
 """Radius below which luma is detail, as a share of the long side."""
 BRIGHTENED = (0.23, 0.26)
@@ -87,7 +87,7 @@ class Laid:
 
     def __init__(self, reference: Reference, matrix: registration.Matrix, luma: NDArray[np.uint8]) -> None:
         size = (luma.shape[0], luma.shape[1])
-        self.reference, self.matrix, self._luma = reference, matrix, luma
+        self.reference, self.matrix, self._size = reference, matrix, size
         rgb = registration.warp(reference.rgb, matrix, size)
         self._ycc = color_space.rgb_to_ycc(rgb)
         self._explained: Explained | None = None
@@ -119,7 +119,7 @@ class Laid:
     @cached_property
     def _inside(self) -> Plane:
         """`surely` without the infrared's edges: where it is at all."""
-        return surely(self.matrix, self._luma, None)
+        return within(self.matrix, self._size)
 
     def where_sure(self, luma: NDArray[np.uint8], worth: Plane, keeps: Plane, wished: float) -> Plane:
         """(h, w) float32 in [0, 1], new: where a frame shows it in place of its own picture.

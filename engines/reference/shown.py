@@ -347,17 +347,27 @@ def surely(matrix: registration.Matrix, luma: NDArray[np.uint8], supported: Plan
         (h, w) float32 in [0, 1].
     """
     size = (luma.shape[0], luma.shape[1])
-    inside = registration.warp(np.full(size, 255, np.uint8), matrix, size, cv2.BORDER_CONSTANT)
-    soft = cv2.GaussianBlur(
-        inside.astype(np.float32) / 255, (0, 0), BORDER_SHARE * max(size), borderType=cv2.BORDER_REPLICATE
-    )
-    sure = np.clip(2.0 * soft - 1.0, 0.0, 1.0)
+    sure = within(matrix, size)
     if supported is not None:
         clear = _clear(structure.Edges.of(registration.resized(luma, registration.COARSE_PX)))
         low, high = RICH
         rich = np.clip((cv2.GaussianBlur(clear, (0, 0), AROUND_PX) - low) / (high - low), 0.0, 1.0)
         sure *= 1.0 - (1.0 - supported) * cv2.resize(rich, size[::-1])
     return np.asarray(sure, np.float32)
+
+
+def within(matrix: registration.Matrix, size: tuple[int, int]) -> Plane:
+    """(h, w) float32 in [0, 1], new: where a reference is at all, softly less towards its borders.
+
+    Args:
+        matrix: infrared -> reference.
+        size: (h, w) of the infrared.
+    """
+    inside = registration.warp(np.full(size, 255, np.uint8), matrix, size, cv2.BORDER_CONSTANT)
+    soft = cv2.GaussianBlur(
+        inside.astype(np.float32) / 255, (0, 0), BORDER_SHARE * max(size), borderType=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(np.clip(2.0 * soft - 1.0, 0.0, 1.0), np.float32)
 
 
 def _clear(edges: structure.Edges) -> Plane:

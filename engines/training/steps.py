@@ -97,7 +97,8 @@ class Watch:
     """Watches a run from step to step: logs its progress, writes checkpoints, and ends it on a signal.
 
     As a context it takes Ctrl-C and SIGTERM: the current step is finished and a checkpoint written first. The
-    second time, or between steps, the run ends at once. A SIGINT that is ignored (`nohup`) stays ignored.
+    second time, or where nothing would be lost, the run ends at once. A SIGINT that is ignored (`nohup`)
+    stays ignored.
 
     Args:
         save: writes the checkpoint.

@@ -54,12 +54,9 @@ class BatchedRing(FrameRing):
         """Open the queues.
 
         Args:
-            device: of all slots.
-            slots: as many frames can be in flight.
+            device, slots, graphs, branches, pictures: see `FrameRing`.
             seat: where the network is.
             frames: a slot's id -> its memory around the network.
-            graphs: record work once it has run.
-            branches, pictures: see `FrameRing`.
         """
         super().__init__(device, slots, graphs, branches, pictures)
         self._seat = seat

@@ -68,7 +68,7 @@ def test_the_completion_network_s_layers_are_those_of_table_1() -> None:
     kinds = [
         (type(layer).__name__, layer.kernel_size[0], layer.stride[0], layer.dilation[0], layer.out_channels)
         for layer in CompletionNetwork(1.0).layers
-        if isinstance(layer, torch.nn.Conv2d | torch.torch.nn.ConvTranspose2d)
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.ConvTranspose2d)
     ]
     same = ("Conv2d", 3, 1, 1, 256)
     assert kinds == [
