@@ -343,10 +343,9 @@ class ReferenceSteering:
         if placed is None:
             self._marker.reset()
             self._marked = None
-            self._tell(
-                logging.WARNING,
-                f"no reference is of this scene ({looked.lacking}): the network's color is used",
-            )
+            moody = self.options.careful and self.options.weight > 0
+            used = "the mood of the first is taken, no more" if moody else "the network's color is used"
+            self._tell(logging.WARNING, f"no reference is of this scene ({looked.lacking}): {used}")
             return False
         if placed.since_ns != pts_ns and not self._follow(placed, luma, field, pts_ns):
             return False  # the view has changed meanwhile

@@ -182,16 +182,22 @@ def test_scenery_lies_behind_video_as_it_does_behind_a_picture(size: tuple[int, 
         assert abs(float(shown.mean()) - float(expected.mean())) < 1.0
 
 
-def test_with_a_picture_of_another_scene_nothing_changes_at_all() -> None:
+@pytest.mark.parametrize(
+    ("careful", "said"), [(False, "network's color is used"), (True, "mood of the first")]
+)
+def test_with_a_picture_of_another_scene_nothing_changes_at_all(
+    careful: bool, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
     _, infrared = daytime_scene.draw(3)
     other, _ = daytime_scene.draw(4)
-    steering = ReferenceSteering(OPTIONS, [as_reference(other)])
+    steering = ReferenceSteering(replace(OPTIONS, careful=careful), [as_reference(other)])
     before = gray_color(infrared)
     for number in range(3):
         after = steering.apply(infrared, *before, number * FRAME_NS)
         assert after[0] is before[0]
         assert after[1] is before[1]
         assert steering.scenery is None
+    assert said in caplog.text
 
 
 def test_what_the_reference_does_not_show_keeps_the_color_of_the_network() -> None:
