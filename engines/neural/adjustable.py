@@ -279,7 +279,7 @@ class AdjustableColorizer:
     def _take(self, rung: int) -> None:
         setting = self.ladder[rung]
         network = self._networks[_key(setting)]
-        self._colorizer.retune(setting.seen_px, setting.color_every, network, self._follow)
+        self._colorizer.retune(setting.seen_px, setting.color_every, network, self._follow, setting.size)
         self._rung, self._relieved = rung, False
 
     def _relieve(self) -> None:

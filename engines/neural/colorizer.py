@@ -37,6 +37,9 @@ from irchroma.engines.temporal.stage import TemporalStage, half_size
 
 __all__ = ["NeuralColorizer", "NeuralOptions", "NeuralPicture"]
 
+_GLIDE = 0.002
+"""By which the factor on the sensor's detail goes in a frame to that of another network: about as its color
+does, which takes two seconds."""
 Luma = NDArray[np.uint8]
 Plane = NDArray[np.float32]
 
@@ -103,6 +106,7 @@ class NeuralColorizer:
         self._calls = CallsInOrder() if options.ahead and self._stage and not beside else None
         self.depth = AHEAD_FRAMES if self._calls is not None else type(self).depth
         self._recoloring, self._carried = Recoloring(options.recolor, look), CarriedModels()
+        self._detail_gain = look.tone.detail_gain
         self._recoloring.other_look = catalog.BANDS[self._band].look  # without a reference
         self._steering: ReferenceSteering | None = None
         self._steered: SteeredColor | None = None
@@ -187,7 +191,9 @@ class NeuralColorizer:
                 _ = picture.planes
         return picture
 
-    def retune(self, seen_px: int, color_every: int, network: Network, follow: bool = False) -> None:
+    def retune(
+        self, seen_px: int, color_every: int, network: Network, follow: bool = False, size: str = ""
+    ) -> None:
         """Change what colors, between two frames of the thread that submits; color goes on without a jump.
 
         Args:
@@ -195,11 +201,14 @@ class NeuralColorizer:
             color_every: run the network every n-th frame; without steadying, every frame all the same.
             network: that runs from now on; stays its owner's to close.
             follow: the work size becomes that, beside the frames and without references; else it stays.
+            size: of the band's own networks, the one that this is; empty where it stays.
         """
         if self._owned:
             raise EngineError("a colorizer that is retuned shares its networks")
         self._long_side_px = seen_px if follow else self._long_side_px
         self._seen_px, self.network = max(STRIDE_PX, min(seen_px, self._long_side_px)), network
+        if size and self.options.weights is None and self._given is None:
+            self._detail_gain = catalog.look_of(self.options.engine, size).tone.detail_gain
         if self._stage is not None:
             self._stage.ask_every(color_every)
         if self._steered is not None:
@@ -312,6 +321,7 @@ class NeuralColorizer:
     def _model(self, job: InFlight) -> None:
         if job.ycc is None or job.confidence is None:
             return
+        self._glide()
         picture = job.luma, job.small, job.ycc, job.confidence
         make = partial(self._recoloring.models, *picture, job.halved, job.said)
         if (job.halved or job.said < 1.0) and job.seen is not None:
@@ -319,6 +329,15 @@ class NeuralColorizer:
         elif self._given is not None and self._given.shows:
             # Now, by the look and the mood of this frame's time, whenever the picture is asked for.
             job.models = make()
+
+    def _glide(self) -> None:
+        """The pictures' look comes to be that of the network that colors now."""
+        look = self._recoloring.look
+        left = self._detail_gain - look.tone.detail_gain
+        if left and self._given is None:
+            gain = look.tone.detail_gain + min(max(left, -_GLIDE), _GLIDE)
+            gain = gain if abs(left) > _GLIDE else self._detail_gain
+            self._recoloring.look = replace(look, tone=replace(look.tone, detail_gain=gain))
 
     @staticmethod
     def _hand_over(job: InFlight, ycc: Plane | None, confidence: Plane | None) -> None:

@@ -91,7 +91,6 @@ class Recoloring:
         self.other_look, self.other_share = self.look, 0.0
         """One of the same tone, and how far color is in it, [0, 1]."""
         self.mood: Callable[[Plane, Plane, Plane], None] = lambda *_: None  # of what would be shown, in place
-        self._halved_tone = self.look.tone.halved()
         self._fade = neutral.level_fade()
         self._white = neutral.ANY_SHOWN if self.look.unlit is None else neutral.SHOWN_WHITE
         self._buffers: dict[tuple[str, tuple[int, int]], Plane] = {}
@@ -222,7 +221,7 @@ class Recoloring:
         """
         tone_options, radius_px, night_px = self.look.tone, self.options.radius_px, night.RADIUS_PX
         if at_half := halved or halves(luma.shape, small.shape):
-            tone_options, radius_px, night_px = self._halved_tone, (radius_px + 1) // 2, night_px // 2
+            tone_options, radius_px, night_px = tone_options.halved(), (radius_px + 1) // 2, night_px // 2
             if not halved:
                 small, ycc, confidence = _halved(small), _halved(ycc), _halved(confidence)
         guide = small.astype(np.float32) * np.float32(1 / 255)
