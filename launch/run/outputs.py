@@ -19,6 +19,7 @@ from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import SHOWN, show_json
 from irchroma.launch.run.settings.options import RunConfig
 from irchroma.launch.run.settings.passwords import page_token
+from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoding.haste import HURRIED_WORK, hurried
 from irchroma.stream.sinks.encoding.task import ASSUMED_RATE
@@ -28,6 +29,7 @@ from irchroma.stream.sinks.open_sink import (
     is_recording,
     pool_for,
     public,
+    rtsp_address,
     sink_place,
     takes_planes,
 )
@@ -73,14 +75,18 @@ def require_locked_alike(texts: Iterable[str]) -> None:
     Raises:
         ConfigError: there are such; without their passwords.
     """
-    open_ones: dict[str, tuple[bool, str]] = {}
+    open_ones: dict[tuple[str, int], tuple[bool, str]] = {}
     for text in texts:
-        scheme, _, rest = text.partition("://")
-        if scheme != "rtsp":
+        if text.partition("://")[0] != "rtsp":
             continue
-        shown, locked = public(text), "@" in rest
-        port = shown.removeprefix("rtsp://").partition("/")[0]
-        first = open_ones.setdefault(port, (locked, shown))
+        try:
+            address = rtsp_address(text)
+        except SinkError:
+            continue  # which is told when it is opened
+        if not address.port:
+            continue  # each gets a free one
+        shown, locked = str(address), bool(address.user)
+        first = open_ones.setdefault((address.host, address.port), (locked, shown))
         if first[0] != locked:
             raise ConfigError(
                 f"{first[1]} and {shown} are on one port, and only one of them has a password:"

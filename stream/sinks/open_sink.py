@@ -248,7 +248,7 @@ def _hls(folder: Path, playlist: str, options: SinkOptions) -> FrameSink:
 def _rtsp(text: str, options: SinkOptions) -> FrameSink:
     from irchroma.stream.sinks.rtsp.sink import RtspSink
 
-    rtsp = RtspSink(_rtsp_address(text), options.encoder, options.pool, _sound(options))
+    rtsp = RtspSink(rtsp_address(text), options.encoder, options.pool, _sound(options))
     if options.onvif is None:
         return rtsp
     from irchroma.stream.sinks.onvif.sink import OnvifSink
@@ -332,7 +332,8 @@ _ADDRESSES: dict[str, Callable[[str, SinkOptions], FrameSink]] = {
 }
 
 
-def _rtsp_address(text: str) -> RtspAddress:
+def rtsp_address(text: str) -> RtspAddress:
+    """Where an `rtsp://` output is served. SinkError: it has no name, a strange port, or half a password."""
     parts, port = _split(text, 8554)
     name = unquote(parts.path).strip("/")
     if not name:

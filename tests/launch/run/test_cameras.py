@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run import cameras as cameras_config
 from irchroma.launch.run.cameras import CamerasConfig, cameras_toml, has_cameras, load_cameras
+from irchroma.launch.run.outputs import require_locked_alike
 from irchroma.launch.run.settings.passwords import revealed
 from irchroma.stream.sinks.open_sink import sink_place
 
@@ -143,6 +145,21 @@ def test_streams_of_one_port_have_passwords_all_or_none(tmp_path: Path, first: s
     assert "secret" not in str(caught.value)
     for second in ("rtsp://:8555/b", "rtsp://viewer:other@:8554/b"):
         assert len(loaded(tmp_path, cameras.format(first, second)).cameras) == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "refused"),
+    [
+        ("rtsp://v:secret@127.0.0.1/a", "rtsp://127.0.0.1:8554/b", True),  # 8554 where none is given
+        ("rtsp://v:secret@:8554/a", "rtsp://:8554/cam@1", True),
+        ("rtsp://:8554/a", "rtsp://:8554/cam@1", False),
+        ("rtsp://v:secret@:0/a", "rtsp://:0/b", False),  # each gets a free port
+    ],
+)
+def test_streams_of_one_port_are_known_as_by_who_opens_them(first: str, second: str, refused: bool) -> None:
+    with pytest.raises(ConfigError, match="are on one port") if refused else nullcontext() as caught:
+        require_locked_alike([first, second])
+    assert "secret" not in str(caught)
 
 
 def test_source_and_sinks_on_the_command_line_are_refused(
