@@ -24,12 +24,14 @@ class DaysClock:
     """The wall clock, but for a day after it was set forward by more than an hour while the process ran.
 
     A clock that jumps by weeks, such as that of a board without a battery or behind a time server that is
-    wrong, would make all that was recorded too old at once. That day is for whoever can set it right.
+    wrong, would make all that was recorded too old at once. That day is for whoever can set it right, and
+    ends once it is.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ahead_s = self._ahead()
+        self._believed_s = self._ahead_s  # of the clock before it was set forward
         self._doubted_until_s = 0.0
 
     @staticmethod
@@ -44,13 +46,17 @@ class DaysClock:
         with self._lock:
             ahead_s = self._ahead()
             jump_s, self._ahead_s = ahead_s - self._ahead_s, ahead_s
+            now_s = self._since_boot_s()
+            doubted = now_s < self._doubted_until_s
             if jump_s > _SET_ANEW_S:
-                self._doubted_until_s = self._since_boot_s() + _DOUBTED_S
+                if not doubted:
+                    self._believed_s = ahead_s - jump_s
+                self._doubted_until_s = now_s + _DOUBTED_S
                 hours = jump_s / 3600
                 log.warning("the clock was set %.0f h ahead: for a day no recording is too old", hours)
-            elif jump_s < -_SET_ANEW_S:
+            elif doubted and ahead_s - self._believed_s <= _SET_ANEW_S:  # all of it was taken back
                 self._doubted_until_s = 0.0
-            return time.time() if self._since_boot_s() >= self._doubted_until_s else None
+            return time.time() if now_s >= self._doubted_until_s else None
 
 
 days_clock = DaysClock()

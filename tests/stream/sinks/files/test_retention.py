@@ -61,6 +61,17 @@ def test_a_clock_that_is_set_weeks_ahead_does_not_delete_what_was_just_recorded(
     assert row() == OLD
 
 
+def test_a_clock_of_which_a_part_of_a_jump_is_taken_back_is_doubted_still(
+    row: Callable[[], list[str]], clocks: Clocks
+) -> None:
+    for step_s in (30 * DAY_S, -2 * 3600.0, 2 * DAY_S, -2 * DAY_S):
+        clocks.wall_s += step_s
+        assert row() == []
+    clocks.go_on(60)
+    clocks.wall_s -= 30 * DAY_S - 2 * 3600 - 300  # to within five minutes
+    assert row() == OLD
+
+
 def test_a_clock_that_was_set_ahead_is_believed_after_a_day(
     row: Callable[[], list[str]], clocks: Clocks
 ) -> None:
