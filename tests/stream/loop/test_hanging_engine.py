@@ -184,7 +184,7 @@ def test_a_live_run_ends_on_a_runtime_that_turns_out_late_not_to_be_here() -> No
     def frames() -> Iterator[Frame]:
         for number in itertools.count():
             time.sleep(0.01)
-            yield frame(number)
+            yield frame(number, number % 200)
 
     options = dataclasses.replace(AS_IT_IS, deadlines=Deadlines(start_s=0.05))
     writer = SinkWriter(Shown(), "memory")
