@@ -40,15 +40,16 @@ def make_nice() -> None:
 
 def giving_way(work: Callable[[], T]) -> T:
     """Have work done, as `make_nice`, by a thread of its own, and wait for what comes of it."""
-    return beginning(work, nice=True).result()
+    return in_thread(work, nice=True).result()
 
 
-def beginning(work: Callable[[], T], nice: bool = False) -> Future[T]:
+def in_thread(work: Callable[[], T], nice: bool = False, name: str = "giving way") -> Future[T]:
     """Have work done by a thread of its own, which nobody waits for at the end of the process.
 
     Args:
         work: what is done.
         nice: as `make_nice`.
+        name: of the thread, after the work.
     """
     future: Future[T] = Future()
 
@@ -60,7 +61,7 @@ def beginning(work: Callable[[], T], nice: bool = False) -> Future[T]:
         except BaseException as error:  # noqa: BLE001 (handed to whoever asks for the result)
             future.set_exception(error)
 
-    threading.Thread(target=do, name="giving way" if nice else "beginning", daemon=True).start()
+    threading.Thread(target=do, name=name, daemon=True).start()
     return future
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -200,6 +201,7 @@ def make_ready(config: RunConfig) -> None:
         return
     print(f"demo: measuring this machine with {kind} and compiling, which is remembered")
     weights_for(kind, fast, network)
+    governor.patience_s = math.inf
     open_engine(config, info, governor).close()
 
 

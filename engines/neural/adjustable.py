@@ -33,8 +33,7 @@ _Key = tuple[str, int]
 _CALM_START_S = 30.0
 """Before the networks of cheaper rungs are compiled, unless one is wished for: compiling one makes frames
 late by up to 50 ms on two cores, and most runs keep what they begin with."""
-_BETWEEN_S = 5.0
-"""Between two of those networks, unless another rung is wished for."""
+_BETWEEN_S = 5.0  # between two of those networks, unless another rung is wished for
 _AHEAD = 2
 """Cheaper rungs than the present one that are kept compiled: as far as a run that cannot keep up steps."""
 RELIEF_EVERY = 8
@@ -114,7 +113,6 @@ class AdjustableColorizer:
         self._later = later
         self._last: threading.Thread | None = None
         self._submitting_s = self._collecting_s = 0.0
-        top = self.ladder[0]
         self._colorizer = NeuralColorizer(
             replace(
                 options,
@@ -126,7 +124,7 @@ class AdjustableColorizer:
         )
         # Not where the color is a reference's, whose memory has a size of its own.
         self._follow = follow and options.beside and options.reference is None and self._given is None
-        self._work_px = options.work_size_px or top.seen_px
+        self._work_px = options.work_size_px or self.ladder[0].seen_px
         self._take(start)
         if size is not None:
             self._colorizer.prepare(size)
@@ -141,7 +139,7 @@ class AdjustableColorizer:
     @property
     def weights(self) -> Path:
         """The file of the network that colors now."""
-        return self._asked[_key(self.ladder[self._rung])][0]
+        return self._asked[_key(self.setting)][0]
 
     @property
     def first_network(self) -> tuple[Path, NetworkOptions, tuple[int, ...]] | None:
@@ -149,7 +147,7 @@ class AdjustableColorizer:
         than one network, or not known yet."""
         if self._given is not None or self._pool is not None or not self._size:
             return None
-        rung = self.ladder[self._rung]
+        rung = self.setting
         return (*self._asked[_key(rung)], self._input(rung).shape)
 
     @property
@@ -171,8 +169,10 @@ class AdjustableColorizer:
             return wished != self._rung and _key(self.ladder[wished]) not in self._unusable
 
     def exchange_ladder(self, ladder: tuple[Rung, ...], later: Callable[[], None] | None) -> None:
-        """Another ladder, which has what colors now among its rungs, is `ladder` from the next frame on, and
-        its top is wished for; `later` as in the constructor. Any thread."""
+        """Another ladder, with every rung of this one, is `ladder` from the next frame on, and its top is
+        wished for; `later` as in the constructor. Any thread; a rung may be taken meanwhile."""
+        if not set(self.ladder) <= set(ladder):
+            raise EngineError(f"expected a ladder with {self.ladder} in it, got {ladder}")
         self._exchange = ladder, later
 
     def wish(self, rung: int) -> None:
@@ -212,8 +212,11 @@ class AdjustableColorizer:
             elif wished > self._rung and not unusable and not self._relieved:
                 self._relieve()
             self._begin(_BETWEEN_S if ready else 0.0)
-        elif self._relieved:  # it was not to be, or is wanted no more
-            self._take(wished)
+        else:
+            if self._relieved:  # it was not to be, or is wanted no more
+                self._take(wished)
+            if self._later is not None and self._last is None:  # it came when all was compiled
+                self._begin(_BETWEEN_S)
         start_s = time.perf_counter()
         self._colorizer.submit(luma, pts_ns, counts=counts, held=held)
         self._submitting_s += time.perf_counter() - start_s
@@ -377,8 +380,7 @@ class AdjustableColorizer:
                 options = replace(options, threads=max(1, (options.threads or cores) // 2))
             if opened is not None:  # what `auto` has chosen is chosen
                 options = replace(options, runtime=opened.name.split()[0])
-        wait = not self._options.beside
-        path = self._options.weights or weights_for(self._band, rung.size, options, wait)
+        path = self._options.weights or weights_for(self._band, rung.size, options, not self._options.beside)
         self._asked[_key(rung)] = path, options
         network: Network
         if self._pool is not None:

@@ -6,6 +6,8 @@ Live sources have this by default; `irchroma run --fixed` turns it off, `--auto`
 from __future__ import annotations
 
 import logging
+import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
@@ -18,7 +20,6 @@ from weakref import WeakKeyDictionary
 from irchroma.engines import catalog
 from irchroma.engines.cache import cache_folder
 from irchroma.engines.choice import GPU_RUNTIMES, ColorizerOptions
-from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu import probe
 from irchroma.engines.network.network import GPU_ONLY, NetworkOptions
 from irchroma.engines.network.sharing import SharedPool
@@ -28,7 +29,7 @@ from irchroma.engines.neural.speed import pace
 from irchroma.engines.neural.speed.ladder import Rung, ladder
 from irchroma.engines.neural.speed.load_control import LoadController
 from irchroma.engines.neural.speed.used import UseMeter
-from irchroma.engines.processor import beginning
+from irchroma.engines.processor import in_thread
 from irchroma.launch.config import ConfigError, dotted_keys, load_toml
 from irchroma.launch.run.machine_settings import (
     BY_REFERENCE_SIZE,
@@ -65,6 +66,7 @@ class Governor:
     Attributes:
         chosen: why these settings, one line for the log and the statistics.
         encoded: work of encoding, see `pace.Demand`.
+        patience_s: for which a live run waits until this machine is measured, before it goes on without.
         steps: the last changes of settings: seconds since the first frame, from, to, reason.
     """
 
@@ -72,7 +74,7 @@ class Governor:
         self._limit_s, self.chosen = limit_ms / 1e3, chosen
         self._open_keys: tuple[str, ...] = ()
         self._info: VideoInfo | None = None
-        self.encoded = 1.0
+        self.encoded, self.patience_s = 1.0, pace.PATIENCE_S
         self._controller: LoadController | None = None
         self._colorizer: AdjustableColorizer | None = None
         self._seen: WeakKeyDictionary[LatencyMeter, tuple[int, int]] = WeakKeyDictionary()
@@ -89,6 +91,9 @@ class Governor:
         self._pool: SharedPool | None = None
         self._meter: UseMeter | None = None
         self._choosing: Future[Choice] | None = None
+        self._meanwhile: tuple[NeuralOptions, str] | None = None  # what colors until then, in words too
+        self._lock = threading.Lock()  # what was chosen late is taken by the loop, or by who opens an engine
+        self._opening = 0
         self._ladder: tuple[Rung, ...] = ()  # that the engine goes by, or was asked to go by
         self.steps: list[dict[str, Any]] = []
 
@@ -121,35 +126,44 @@ class Governor:
         Raises:
             EngineUnavailable, EngineOptionError: as `NeuralColorizer`.
         """
-        if self._open_keys and self._options is None and self._info is not None:
-            options = self._choose(options, self._info)
-            self._controller, self._ladder = None, ()
-        else:
-            self._options = options = self._options or options
-        self._ladder = self._ladder or _rungs(options)
-        if self._controller is None:
-            self._controller = self._controls(options)
-        start, follow = self._controller.rung, CHOSEN_KEYS[1] in self._open_keys
-        self._colorizer = AdjustableColorizer(
-            options, self._ladder, start, self._size, self._later, self._pool, follow
-        )
-        return self._colorizer
+        with self._lock:
+            self._opening += 1
+        try:
+            if self._open_keys and self._options is None and self._info is not None:
+                options = self._choose(options, self._info)
+                self._controller, self._ladder = None, ()
+            else:
+                self._options = options = self._options or options
+            self._ladder = self._ladder or _rungs(options)
+            if self._controller is None:
+                self._controller = self._controls(options)
+            start, follow = self._controller.rung, CHOSEN_KEYS[1] in self._open_keys
+            self._colorizer = AdjustableColorizer(
+                options, self._ladder, start, self._size, self._later, self._pool, follow
+            )
+            return self._colorizer
+        finally:
+            with self._lock:
+                self._opening -= 1
 
     def _choose(self, options: NeuralOptions, info: VideoInfo) -> NeuralOptions:
         """What fits this machine; what any has time for, where measuring that takes long."""
         cameras = self._pool.cameras if self._pool is not None else 1
-        work = partial(chosen_for, options, info, self._open_keys, cameras, self.encoded)
+        choose = partial(chosen_for, options, info, self._open_keys, cameras, self.encoded)
         # The memory of a reference's color has a size of its own, which does not follow the settings.
         by_reference = options.reference is not None or options.engine == catalog.REFERENCE.name
         if not info.live or not options.beside or by_reference or CHOSEN_KEYS[1] not in self._open_keys:
-            return self._take(work())
-        self._choosing = self._choosing or beginning(work)
-        wait([self._choosing], pace.PATIENCE_S)
-        if self._choosing.done():
-            choosing, self._choosing = self._choosing, None
+            return self._take(choose())
+        waits_until_s = time.monotonic() + self.patience_s
+        choosing = self._choosing or in_thread(partial(choose, waits_until_s), name="choose settings")
+        self._choosing = choosing
+        wait([choosing], None if self.patience_s == math.inf else self.patience_s)
+        if choosing.done():
+            self._choosing = None
             return self._take(choosing.result())
         options, least = cheapest(options, self._open_keys)
-        self.chosen = f"{options.engine} {least} until this machine is measured, which other work delays"
+        self._meanwhile = options, f"{options.engine} {least}"
+        self.chosen = f"{self._meanwhile[1]} until this machine is measured, which takes long"
         log.info("auto: %s", self.chosen)
         return options
 
@@ -164,14 +178,17 @@ class Governor:
         return self._options
 
     def _take_late(self, colorizer: AdjustableColorizer, choosing: Future[Choice]) -> None:
-        """Go on by what was chosen while the run was under way."""
+        """Go on by what was chosen while the run was under way; where that failed, as before."""
         self._choosing = None
         try:
             options = self._take(choosing.result())
-        except EngineError as error:
-            log.warning("auto: %s", error)
+        except Exception as error:  # noqa: BLE001 (of another thread, and nothing that a run in color ends for)
+            if self._meanwhile is not None:
+                self._options, words = self._meanwhile
+                self.chosen = f"{words}, as this machine could not be measured: {error}"
+            log.warning("auto: %s", self.chosen)
             return
-        rungs, gain = {*_rungs(options), colorizer.setting}, pace.gain_of(options)
+        rungs, gain = {*_rungs(options), *colorizer.ladder}, pace.gain_of(options)
         self._ladder = tuple(sorted(rungs, key=lambda rung: rung.cost_where(gain), reverse=True))
         self._controller = self._controls(options)
         colorizer.exchange_ladder(self._ladder, self._later)
@@ -191,8 +208,10 @@ class Governor:
             return
         if loop.guarded is not None and loop.guarded.name != colorizer.name:
             return  # a viewer has chosen another engine
-        if self._choosing is not None and self._choosing.done():
-            self._take_late(colorizer, self._choosing)
+        with self._lock:
+            choosing = self._choosing if self._opening == 0 and self._colorizer is colorizer else None
+            if choosing is not None and choosing.done():
+                self._take_late(colorizer, choosing)
         controller = self._controller
         if controller is None or colorizer.ladder is not self._ladder:  # which comes with the next frame
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,12 @@ def stored_path(kind: str) -> Path:
 
 
 def chosen_for(
-    options: NeuralOptions, info: VideoInfo, open_keys: Sequence[str], cameras: int = 1, encoded: float = 1.0
+    options: NeuralOptions,
+    info: VideoInfo,
+    open_keys: Sequence[str],
+    cameras: int = 1,
+    encoded: float = 1.0,
+    waits_until_s: float = math.inf,
 ) -> Choice:
     """The best settings that keep the rate and leave a quarter of the processor; their measure; why these.
 
@@ -53,12 +59,13 @@ def chosen_for(
         open_keys: of CHOSEN_KEYS, those that may be changed.
         cameras: that share the processor.
         encoded: see `pace.Demand`.
+        waits_until_s: see `pace.measure`.
 
     Raises:
         EngineError: no network runs here.
     """
     rate = float(info.rate) if info.live and info.rate else RATE
-    measured = pace.measure(pace.Demand(options, info.size, rate, cameras, encoded))
+    measured = pace.measure(pace.Demand(options, info.size, rate, cameras, encoded), waits_until_s)
     band = catalog.band_of(options.engine, options.size)
     pool = _candidates(options, open_keys)
     fitting = [rung for rung in pool if measured.fits(rung)]

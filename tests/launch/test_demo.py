@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 
 from irchroma.engines.network.network import installed
+from irchroma.engines.neural.speed import pace
 from irchroma.launch import demo
 from irchroma.launch.run.automatic import Governor
+from irchroma.launch.run.settings.options import RunConfig
 
 pytestmark = [pytest.mark.gst, pytest.mark.timeout(300)]
 
@@ -28,6 +30,7 @@ SCENE = "test:nir?size=96x64&seconds=3&live=1&ahead=1"
 def first_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Words of the demonstration on a machine that has never colored anything."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(pace, "PATIENCE_S", 600.0)  # however busy this machine is
     monkeypatch.setattr(demo, "tune_process", lambda: None)  # it is the test's process
     return [SCENE, "--out", str(tmp_path)]
 
@@ -65,6 +68,25 @@ def test_the_machine_is_measured_before_the_first_scene_and_then_remembered(
         assert "fps and latency: from the first colored picture on" in said
     assert demo.main([*first_time, "--engine", "palette:ironbow"]) == 0
     assert "measuring this machine" not in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
+@pytest.mark.usefixtures("first_time")
+def test_what_is_said_to_be_measured_and_remembered_is_so_before_the_first_scene(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run gives up after a while, and colors; the scene would share the cores with what goes on."""
+    measured = pace._measured
+
+    def slow(demand: pace.Demand, asked: Any) -> Any:
+        threading.Event().wait(1)
+        return measured(demand, asked)
+
+    monkeypatch.setattr(pace, "_measured", slow)
+    monkeypatch.setattr(pace, "PATIENCE_S", 0.05)
+    demo.make_ready(RunConfig(engine="auto", source=SCENE))
+    assert list(tmp_path.rglob("pace-*.json"))
+    assert not pace._measuring.locked()
 
 
 def test_ctrl_c_ends_the_demonstration_and_not_only_its_first_scene(

@@ -62,8 +62,8 @@ CALM = 1.25
 """Times as long as its CPU time that a call may last for what was measured to be final: beside other work
 everything takes longer, and the next run may have the machine for itself."""
 PATIENCE_S = 2.0
-"""For which a live run waits for a measurement, twice what one takes at leisure; what took longer is not
-final. Beside other work on two cores one took 41 s."""
+"""For which a live run waits for a measurement, twice what one takes at leisure, before it colors without;
+what was measured beside that is not final. Beside other work on two cores one took 41 s."""
 BY_REFERENCE = 1.8
 """CPU time of a call that looks at a reference, in calls of the band's `fast` network alone (`irchroma bench
 exemplars`: 1.75 to 1.83 on both bands, at 320 and at 160 pixels)."""
@@ -208,8 +208,12 @@ class Pace:
         return rung.work_where(self.gain) / Rung(MEASURED, SEEN_PX).work
 
 
-def measure(demand: Demand) -> Pace:
+def measure(demand: Demand, waits_until_s: float = math.inf) -> Pace:
     """This machine's pace for a demand; a second where nothing is remembered, once at a time.
+
+    Args:
+        demand: what has to be kept.
+        waits_until_s: `time.monotonic` at which the run that asks begins to color without it.
 
     Raises:
         EngineError: no network runs here.
@@ -218,22 +222,22 @@ def measure(demand: Demand) -> Pace:
     asked = _Asked.of(demand)
     factor = BY_REFERENCE if options.engine == catalog.REFERENCE.name else 1.0
     about = (asked.network, asked.path, options.recolor, options.temporal, demand.size)
+    long = False
     with _measuring:
         found, when = _read(asked.memory), "measured before"
         at_s, fresh = _fresh.get(about, (-math.inf, None))
         if found is None and fresh is not None and time.monotonic() - at_s < FRESH_S:
             found, when = fresh, "measured just now"
         if found is None:
-            start_s = time.monotonic()
             times, calm = _measured(demand, asked)
             # A run that did not wait colors meanwhile: that work may have been taken for the network's.
-            calm = calm and time.monotonic() - start_s <= PATIENCE_S
-            found, when = (times, calm), "measured just now"
+            long = calm and time.monotonic() > waits_until_s
+            found, when = (times, calm and not long), "measured just now" + ", which took long" * long
             _remember(asked.memory, found)
             _fresh.clear()
             _fresh[about] = time.monotonic(), found
     (call_ms, wall_ms, frame_ms, models_ms, full_ms), calm = found
-    if not calm:
+    if not calm and not long:
         when += " beside other work"
     calm = calm and (options.weights is not None or settled(asked.band, MEASURED, asked.network))
     times = factor * call_ms, factor * wall_ms, frame_ms, models_ms, full_ms

@@ -112,6 +112,23 @@ def test_what_is_measured_beside_other_work_serves_until_it_is_measured_again(
     assert "(measured before)" in chosen(5, tmp_path)[1]
 
 
+def test_what_took_long_is_final_where_the_run_waited_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow machine is not told that it was busy; a run that did not wait has colored meanwhile."""
+    monkeypatch.setattr(pace, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(pace, "_measured", lambda *_: ((50.0, 50.0, 9.0, 1.0, 2.0), True))
+    info = VideoInfo((480, 640), Fraction(5), live=True)
+    for folder, until_s, said in (("waits", math.inf, ""), ("goes on", 0.0, ", which took long")):
+        (tmp_path / folder / "compiled").mkdir(parents=True)
+        monkeypatch.setattr(pace, "_fresh", {})
+        options = NeuralOptions("nir", network=NetworkOptions(cache=tmp_path / folder / "compiled"))
+        why = chosen_for(options, info, CHOSEN_KEYS, waits_until_s=until_s)[2]
+        assert f"(measured just now{said})" in why
+        (memory,) = (tmp_path / folder).glob("pace-*.json")
+        assert json.loads(memory.read_text())["calm"] == (not said)
+
+
 @pytest.mark.usefixtures("calm")
 def test_a_run_measures_once_and_remembers(tmp_path: Path) -> None:
     first, why = chosen(5, tmp_path)

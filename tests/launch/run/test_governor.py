@@ -6,16 +6,20 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tests.waiting import wait_for
 
 from irchroma.engines.network.network import NetworkOptions, installed
+from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.speed import pace
 from irchroma.launch.run import automatic
@@ -199,3 +203,85 @@ def test_a_run_that_is_measured_late_is_colored_at_once_and_takes_what_was_found
     assert at_first == ["fast at 160 px, every 4 frames"]
     assert f"nir {said['now']}: " in said["chosen"]
     assert "measured just now" in said["chosen"]
+
+
+def late(monkeypatch: pytest.MonkeyPatch, keys: Sequence[str] = CHOSEN_KEYS) -> Governor:
+    """Of a run that does not wait until it is measured."""
+    monkeypatch.setattr(pace, "PATIENCE_S", 0.05)
+    governor = Governor(10_000, "a test")
+    governor.decides(keys)
+    governor.expect(VideoInfo((64, 96), Fraction(30), live=True), 0.0)
+    return governor
+
+
+def test_a_run_that_cannot_be_measured_late_goes_on_in_color_and_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_fail, asked = threading.Event(), []
+
+    def fails(*about: Any) -> Any:
+        asked.append(about)
+        assert may_fail.wait(60)
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(automatic, "chosen_for", fails)
+    governor = late(monkeypatch)
+    options = NeuralOptions("nir", beside=True, network=NetworkOptions(cache=None, threads=1, exact=True))
+    after: list[int] = []
+
+    def on_frame(loop: Loop) -> None:
+        governor.on_frame(loop)
+        if sum(governor.summary()["seconds"].values()) > 0.3:
+            may_fail.set()
+        if "until" not in governor.chosen:
+            after.append(loop.frames)
+            if len(after) == 10:
+                loop.stop()
+
+    writers = [SinkWriter(open_sink("null"), "a sink")]
+    loop = Loop(Camera(1800), lambda info: governor.open(options), ViewComposer(), writers, LoopOptions())
+    loop.run(on_frame)
+    cheap = "fast at 160 px, every 4 frames"
+    assert governor.summary()["now"] == cheap
+    assert governor.chosen == f"nir {cheap}, as this machine could not be measured: no memory"
+    governor.open(options).close()
+    assert len(asked) == 1, "it would fail again, and with it the engine"
+
+
+def test_an_engine_that_is_opened_again_meanwhile_takes_what_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop may ask while it opens: what is found then is not given to the engine before it."""
+    (tmp_path / "compiled").mkdir()
+    network = NetworkOptions(cache=tmp_path / "compiled", threads=1, exact=True)
+    options = NeuralOptions("nir", beside=True, network=network)
+    options = replace(options, temporal=replace(options.temporal, color_every=1))
+    governor = late(monkeypatch, CHOSEN_KEYS[:2])
+    loop: Any = SimpleNamespace(
+        reader=SimpleNamespace(info=VideoInfo((64, 96), Fraction(30), live=True)), guarded=None
+    )
+    pace._measuring.acquire()  # as another camera that is being measured does
+    first = governor.open(options)
+
+    def found_meanwhile(*args: Any) -> AdjustableColorizer:
+        pace._measuring.release()
+        wait_for(lambda: governor._choosing is not None and governor._choosing.done())
+        asking = threading.Thread(target=governor.on_frame, args=(loop,))
+        asking.start()
+        asking.join(20)
+        assert not asking.is_alive()
+        return AdjustableColorizer(*args)
+
+    loop.drops, loop.stages, loop.writers = 0, {name: LatencyMeter() for name in automatic._WATCHED}, []
+    monkeypatch.setattr(automatic, "AdjustableColorizer", found_meanwhile)
+    second = governor.open(options)
+    governor.on_frame(loop)
+    before = second.ladder
+    second.submit(np.zeros((64, 96), np.uint8), 0)
+    second.collect()
+    assert "measured just now" in governor.chosen
+    assert second.ladder is governor._ladder
+    assert len(before) > 1
+    assert set(before) <= set(second.ladder), "any of them may color by then"
+    first.close()
+    second.close()
