@@ -12,6 +12,7 @@ import importlib
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -129,9 +130,12 @@ class CommandTable:
 
     def hint(self, word: str) -> str:
         """`, did you mean train?`, where a command has nearly that name, or is what was meant."""
-        if self.colors and (_SOURCE.match(word) or Path(word).exists()):
+        there = False
+        with suppress(OSError):  # a name that is too long for a file
+            there = Path(word).exists()
+        if self.colors and (_SOURCE.match(word) or there):
             return f": what to color comes after one, as in irchroma {self.colors} SOURCE --to out.mp4"
-        if self.colors and word in _COLORS:
+        if self.colors and word.lower() in _COLORS:
             return f", did you mean {self.colors}?"
         near = difflib.get_close_matches(word, self.commands, 1, 0.6)
         return f", did you mean {near[0]}?" if near else f": choose one of {', '.join(self.commands)}"

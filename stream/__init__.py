@@ -7,7 +7,8 @@
     loop = Loop(source, lambda info: open_colorizer("nir"), ViewComposer(), [writer], LoopOptions())
     loop.run()
 
-Sources and sinks are named as on the command line; `open_source(..).read()` gives the `Frame`s one by one.
+Sources and sinks are named as on the command line. A source that was opened (`source.open()`) gives its
+`Frame`s one by one, and None at the end: `source.read(timeout_s=10)`.
 `MemorySource` and `MemorySink` are for tests of your own. What fails is a `StreamError`.
 A public name is imported, with what it needs, when it is asked for.
 """

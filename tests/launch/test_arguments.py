@@ -15,6 +15,8 @@ from irchroma.launch.cli import main
         ("runn", "there is no command runn, did you mean run?"),
         ("colorize", ", did you mean run?"),
         ("color", ", did you mean run?"),
+        ("Color", ", did you mean run?"),
+        ("x" * 300, ": choose one of run, image, "),
         ("night.mp4", "what to color comes after one, as in irchroma run SOURCE --to out.mp4"),
         ("rtsp://camera/stream", "as in irchroma run SOURCE --to out.mp4"),
         ("test:nir", "as in irchroma run SOURCE --to out.mp4"),

@@ -72,7 +72,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--check", type=Path, metavar="FILE", help="whether it is of these kernels and networks"
     )
-    parser.add_argument("--without", default="", metavar="TESTS,...", help=f"of {', '.join(TESTS)}")
+    parser.add_argument(
+        "--without", default="", type=_tests_of, metavar="TESTS,...", help=f"of {', '.join(TESTS)}"
+    )
+
+
+def _tests_of(words: str) -> str:
+    """`plans,frames`, an argument's `type`."""
+    if unknown := [word for word in words.split(",") if word and word not in TESTS]:
+        raise argparse.ArgumentTypeError(f"expected of {', '.join(TESTS)}, got {', '.join(unknown)}")
+    return words
 
 
 def run(args: argparse.Namespace) -> int:

@@ -46,6 +46,15 @@ def test_every_test_that_it_runs_is_there() -> None:
     assert all((ROOT / path).exists() for paths in TESTS.values() for path in paths)
 
 
+def test_what_is_left_out_is_of_the_tests_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    without_gpu.add_arguments(parser)
+    assert parser.parse_args(["--json", "a.json", "--without", "plans,frames"]).without == "plans,frames"
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--json", "a.json", "--without", "plan"])
+    assert "got plan" in capsys.readouterr().err
+
+
 def test_what_was_shown_of_other_kernels_or_networks_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
