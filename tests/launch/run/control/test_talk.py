@@ -17,6 +17,7 @@ pytestmark = pytest.mark.browser
 SIZED = SOURCE.replace("160x128", "320x256")
 # Where the page waits for people to have read something, the test does not.
 FASTER = "((wait) => { window.setTimeout = (work, ms) => wait(work, ms > 900 ? ms / 10 : ms); })(setTimeout)"
+NAME = "Synthetic near-infrared camera"  # in the names of clips, too, not the address
 CAPTION = "document.getElementById('caption').textContent"
 
 
@@ -116,8 +117,8 @@ def test_a_picture_is_held_and_seconds_are_taken_home(tmp_path: Path, by: str) -
             tab.value("setup.ways = ['webrtc']")  # as of a server that encodes no H.264
         tab.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
         tab.press("r")
-        wait_for(lambda: any(tmp_path.glob("test*.mp4")) or any(tmp_path.glob("test*.webm")))
-        file = next(path for path in tmp_path.glob("test*") if path.suffix in (".mp4", ".webm"))
+        wait_for(lambda: any(tmp_path.glob(f"{NAME}-*.mp4")) or any(tmp_path.glob(f"{NAME}-*.webm")))
+        file = next(path for path in tmp_path.glob(f"{NAME}-*") if path.suffix in (".mp4", ".webm"))
         with av.open(str(file)) as video:
             frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
         assert len(frames) > (20 if by == "server" else 5)
