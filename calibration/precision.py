@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import tempfile
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.recordings import InfraredFrames
 from irchroma.engines import catalog
+from irchroma.engines.cache import digest_of
 from irchroma.engines.measures.metrics import ciede2000, psnr
 from irchroma.engines.network.eight_bit.quantization import Quantizer, base_hash
 from irchroma.engines.network.network import Network, NetworkOptions, open_network
@@ -222,7 +222,7 @@ class PrecisionSearch:
             engine=options.engine,
             size=options.size,
             precision=options.precision,
-            source_sha256=hashlib.sha256(options.path.read_bytes()).hexdigest(),
+            source_sha256=digest_of(options.path),
             kept=tuple(kept),
             frames=len(self._frames.measured),
             work_size_px=self._long_side_px,

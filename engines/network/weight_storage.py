@@ -7,7 +7,6 @@ output, is derived from it and kept in the user's cache.
 from __future__ import annotations
 
 import copy
-import hashlib
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from irchroma.engines.cache import readable, replaced, where_kept
+from irchroma.engines.cache import digest_of, readable, replaced, where_kept
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
 
 FLOAT, FLOAT16 = 1, 10  # onnx.TensorProto's numbers
@@ -32,7 +31,7 @@ def float16_twin(path: Path) -> Path:
         EngineError: a weight does not fit float16.
     """
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = digest_of(path)
     except OSError as error:
         raise EngineUnavailable(f"{path}: cannot be read ({error.strerror})") from error
     twin = where_kept(f"float16/{digest[:16]}/{path.stem}_fp16.onnx")

@@ -16,11 +16,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from irchroma.engines.cache import write_atomically
+from irchroma.engines.cache import digest_of, write_atomically
 from irchroma.engines.errors import EngineError
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.archive.plan import Recording, cut
-from irchroma.launch.archive.segment import FULL, UNWRITABLE, Done, Job, digest_of, unwritten
+from irchroma.launch.archive.segment import FULL, UNWRITABLE, Done, Job, unwritten
 from irchroma.launch.archive.workers import Workers
 from irchroma.launch.arguments import one_line
 from irchroma.launch.run.settings.options import load

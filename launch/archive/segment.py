@@ -10,7 +10,6 @@ are followed through all of it first, and each segment begins with what is known
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from irchroma.engines.cache import digest_of
 from irchroma.launch.run.process import settle_threads, tune_process
 from irchroma.launch.run.settings.options import RunConfig, load, with_engine
 from irchroma.launch.run.wiring import build_loop
@@ -280,15 +280,6 @@ def _colored(job: Job, config: RunConfig, path: Path) -> Done:
         [str(one["text"]) for one in remarks.listed()],
         fault,
     )
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-    return digest.hexdigest()
 
 
 def _end_with_input() -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
 
+from irchroma.engines.cache import digest_of
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.settings.options import RunConfig
 from irchroma.launch.run.settings.passwords import state_folder
@@ -133,13 +132,7 @@ class EvidenceFacts:
         if engine is not None:  # those of an engine that adjusts itself are others with each step
             self._weights[job.engine] = engine.weights
         if job.engine in self._weights:
-            facts["weights"] = weights_digest(self._weights[job.engine])
+            facts["weights"] = digest_of(self._weights[job.engine])
         if job.colored.confidence is not None:
             facts["confidence"] = round(float(np.mean(job.colored.confidence)) / 255, 3)
         return facts
-
-
-@lru_cache(maxsize=64)
-def weights_digest(path: Path) -> str:
-    """The SHA-256 of a network's file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

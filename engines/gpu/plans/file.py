@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from irchroma.engines.cache import write_atomically
+from irchroma.engines.cache import digest_of, write_atomically
 from irchroma.engines.errors import PlanError
 from irchroma.engines.gpu.plans.proof import PlanLayer
 
@@ -169,11 +169,7 @@ def file_sha256(path: Path) -> str:
         PlanError: the file cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while part := file.read(1 << 20):
-                digest.update(part)
-            return digest.hexdigest()
+        return digest_of(path)
     except OSError as error:
         raise PlanError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from irchroma.engines.cache import digest_of
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.network import trust
 from irchroma.engines.network.eight_bit.verification import packed, picture
@@ -248,7 +249,7 @@ def renew(twin: Path, source: Path) -> bool:
     Raises:
         EngineOptionError: the other weights have changed as well.
     """
-    record, now = read_record(twin), hashlib.sha256(source.read_bytes()).hexdigest()
+    record, now = read_record(twin), digest_of(source)
     if record is not None and record.source_sha256 == now:
         return False
     if record is None or record.base_sha256 != base_hash(source):

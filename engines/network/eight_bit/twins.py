@@ -12,13 +12,12 @@ import logging
 import re
 import time
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from irchroma.engines import catalog
-from irchroma.engines.cache import write_atomically
+from irchroma.engines.cache import digest_of, write_atomically
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import NetworkOptions, installed, machine_key, open_network
 from irchroma.engines.network.record import read_record
@@ -96,12 +95,12 @@ class _Pair:
             return None
         if not twin.is_file() or not path.is_file():
             return None
-        float_hash = _hash_of(path, path.stat().st_mtime_ns)
+        float_hash = digest_of(path)
         record = read_record(twin)
         if record is None or record.source_sha256 != float_hash:
             log.info("%s was made of other weights than %s: run irchroma engines twins", twin.name, path.name)
             return None
-        twin_hash = _hash_of(twin, twin.stat().st_mtime_ns)
+        twin_hash = digest_of(twin)
         text = f"{float_hash} {twin_hash} {machine_key('openvino')} {CLEARLY} {CLEARLY_BF16}"
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
         return cls(path, twin, replace(options, runtime="openvino"), key)
@@ -120,12 +119,6 @@ class _Pair:
     @property
     def _memory(self) -> Path | None:
         return None if self.options.cache is None else self.options.cache / f"twin-{self.key}"
-
-
-@cache  # 15 ms for a float network and its twin, four times a start
-def _hash_of(path: Path, changed_ns: int) -> str:
-    """SHA-256 of a file that was last written then."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _verdict(path: Path, twin: Path, options: NetworkOptions) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.cache import digest_of
 from irchroma.engines.errors import EngineUnavailable
 from irchroma.engines.network.record import read_answer
 
@@ -113,5 +114,5 @@ def verify(check: Check, ycc_of: Callable[[NDArray[np.float32]], NDArray[np.floa
 
 
 def _name(check: Check) -> str:
-    text = f"{hashlib.sha256(check.path.read_bytes()).hexdigest()} {check.machine}"
+    text = f"{digest_of(check.path)} {check.machine}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]

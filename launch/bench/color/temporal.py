@@ -6,7 +6,6 @@ What it measures of one method on one clip, and the table of that.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import math
 import statistics
@@ -22,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.cache import digest_of
 from irchroma.engines.catalog import weights_path
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.measures.flicker import ColorDistribution, ReferenceMotion, StaticFlicker, WarpingError
@@ -177,7 +177,7 @@ def run(args: argparse.Namespace) -> int:
             **circumstances(),
             "what": "temporal stage",
             "engine": f"{args.engine} {args.size} {args.mode}",
-            "weights_sha256": hashlib.sha256(network.read_bytes()).hexdigest(),
+            "weights_sha256": digest_of(network),
             "frames_at_most": args.frames,
             "runtime": args.runtime,
             "reference": args.reference.name if args.reference is not None else None,

@@ -23,8 +23,8 @@ from tests.stream.sinks.rtsp.test_rtsp_sink import served
 from tests.waiting import wait_for
 
 from irchroma.engines import catalog
+from irchroma.engines.cache import digest_of
 from irchroma.launch.cli import main
-from irchroma.launch.run.evidence import weights_digest
 from irchroma.stream.errors import SourceError
 from irchroma.stream.media.matroska import CLUSTER, read_element, tracks_of
 from irchroma.stream.sinks.evidence import ledger
@@ -144,7 +144,7 @@ def test_a_network_is_named_with_the_digest_of_its_weights_and_its_confidence(tm
         lines = [ledger.parse(bytes(p)) for p in file.demux(subtitles=0) if p.size]
     facts = lines[2].facts if lines[2] is not None else {}
     assert facts["engine"].startswith("nir ")
-    assert facts["weights"] in {weights_digest(path) for path in catalog.WEIGHTS.glob("nir_*.onnx")}
+    assert facts["weights"] in {digest_of(path) for path in catalog.WEIGHTS.glob("nir_*.onnx")}
     assert 0 < facts["confidence"] <= 1
 
 

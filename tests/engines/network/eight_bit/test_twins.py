@@ -6,6 +6,7 @@ import hashlib
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -137,20 +138,21 @@ def test_a_start_reads_both_files_once_for_their_hashes_and_again_when_one_has_c
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    read_bytes = Path.read_bytes
+    opened = Path.open
 
-    def counted(path: Path) -> bytes:
+    def counted(path: Path, *how: Any, **named: Any) -> IO[Any]:
         read.append(path.name)
-        return read_bytes(path)
+        return opened(path, *how, **named)
 
     options = NetworkOptions(threads=1, cache=None)
     monkeypatch.setattr(twins, "_ratio", lambda *_: (2.0, "f32"))
-    monkeypatch.setattr(Path, "read_bytes", counted)
+    monkeypatch.setattr(Path, "open", counted)
     for _ in range(4):
         assert weights_for("nir", "fast", options) == twin_path("nir", "fast")
     assert read.count(FLOAT.name) == 1
     path = weights / FLOAT.name
-    path.write_bytes(read_bytes(path) + b"\n")
+    with opened(path, "ab") as file:
+        file.write(b"\n")
     assert weights_for("nir", "fast", options) == path
     assert read.count(FLOAT.name) == 2
 
