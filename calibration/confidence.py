@@ -301,7 +301,7 @@ def _likeness(
     means, known, share = [], [], []
     for pictures, part in parts:
         if pictures:
-            means.append(_means(pictures))
+            means.append(np.stack([place.scene for picture in pictures for place in picture]))
             known.append(np.full(len(means[-1]), 0.0 if pictures is others else 1.0))
             share.append(np.full(len(means[-1]), part / len(means[-1])))
     return logistic(np.concatenate(means), np.concatenate(known), np.concatenate(share), MEANS_RIDGE)
@@ -366,10 +366,6 @@ def _sureness(group: list[tuple[Places, float]], trust: Trust | None) -> Surenes
         tuple(float(value) for value in quantiles),
         float((share * chroma).sum() / chroma.sum()),
     )
-
-
-def _means(pictures: Sequence[list[Places]]) -> NDArray[np.float64]:
-    return np.stack([place.scene for picture in pictures for place in picture])
 
 
 def _places(network: WatchedNetwork, luma: Luma, truth: Rgb | None, long_side_px: int) -> Places:

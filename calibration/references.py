@@ -95,7 +95,7 @@ class ReferenceCollector:
         if factor < 1:
             size = (max(1, round(rgb.shape[1] * factor)), max(1, round(rgb.shape[0] * factor)))
             rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-        levels = _levels(rgb)
+        levels = np.quantile(rgb_to_luma(rgb)[::4, ::4], np.linspace(0, 1, 32)).astype(np.float32)
         for view in self._views:
             if np.abs(levels - view.levels).mean() > LIGHT_DISTANCE:
                 continue
@@ -145,8 +145,3 @@ def _reference(view: _View, still_from: int) -> Reference:
     name = f"{view.name}, median of {count} pictures"
     trust = np.asarray(cv2.erode(trust, np.ones((7, 7), np.uint8)), np.uint8)
     return Reference(median, trust, name, still=count >= still_from)
-
-
-def _levels(rgb: Rgb) -> NDArray[np.float32]:
-    """(32,) float32: the luma's quantiles, which tell one light from another."""
-    return np.quantile(rgb_to_luma(rgb)[::4, ::4], np.linspace(0, 1, 32)).astype(np.float32)

@@ -147,7 +147,8 @@ class ReferenceLibrary:
         """
         if is_gray(reference.rgb):
             raise EngineOptionError(f"{reference.name} has no color: a reference is a picture by day")
-        key, tiny = _key(reference), _tiny(reference.rgb)
+        key = _key(reference)
+        tiny = np.asarray(cv2.resize(reference.rgb, (16, 12), interpolation=cv2.INTER_AREA), np.uint8)
         if self.entries:
             others = np.stack([entry.tiny for entry in self.entries]).astype(np.int16)
             if (np.abs(others - tiny).mean((1, 2, 3)) <= LEVELS_ALIKE).any():
@@ -299,10 +300,6 @@ def _key(reference: Reference) -> str:
     content.update(reference.rgb.tobytes())
     content.update(reference.trust.tobytes())
     return content.hexdigest()[:16]
-
-
-def _tiny(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.resize(rgb, (16, 12), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _coded(bgr: NDArray[Any], suffix: str) -> bytes:

@@ -237,7 +237,7 @@ class CamerasRun:
         self._pool = SharedPool(config.sharing.batch(), count, beside) if shares else None
         self.feeds: list[CameraFeed] = []
         for camera in config.cameras:
-            shared = Shared(camera.name, self._pool, _threads_each(count))
+            shared = Shared(camera.name, self._pool, max(1, usable_cores() // count))
             try:
                 self.feeds.append(CameraFeed(camera, shared, again))
             except (StreamError, EngineError, ValueError) as error:
@@ -359,8 +359,3 @@ def run_cameras(config: CamerasConfig, quiet: bool, again: Callable[[], CamerasC
     loops = [feed.monitor.loop for feed in cameras.feeds if feed.monitor.loop is not None]
     all_given = any(loop.frames for loop in loops) and not lacking
     return 128 + told_to_stop[0] if told_to_stop and not all_given and not code else code
-
-
-def _threads_each(cameras: int) -> int:
-    """CPU threads for a camera's encoder, and for its network where it shares none."""
-    return max(1, usable_cores() // cameras)

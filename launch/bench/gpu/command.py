@@ -210,7 +210,7 @@ def live_by_processes(
                 for path in paths
             ]
             try:
-                ready = [_says_ready(child) for child in children]
+                ready = [any(line.strip() == _READY for line in child.stdout or ()) for child in children]
                 for child in children:
                     child.communicate("go\n" if all(ready) else None, timeout=args.seconds + _START_S)
             finally:
@@ -231,10 +231,6 @@ def live_by_processes(
 
     most = max(1, MOST_STREAMS // processes)
     return most_that_keep_up(row_of, limit_s, measured, most)
-
-
-def _says_ready(child: subprocess.Popen[str]) -> bool:
-    return any(line.strip() == _READY for line in child.stdout or ())
 
 
 def _measure_live(

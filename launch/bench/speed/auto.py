@@ -143,7 +143,10 @@ def run(args: argparse.Namespace) -> int:
         stats = monitor.stats()
         intervals.finish(loop)
     stats["sinks"] = {Path(label).name: sink for label, sink in stats["sinks"].items()}
-    stats["auto"] = {**stats["auto"], "chosen": _without_folders(governor.chosen)}
+    stats["auto"] = {
+        **stats["auto"],
+        "chosen": re.sub(r"(?<=\s)/\S*/", "", governor.chosen),
+    }  # this machine's own folders
     minutes = intervals.done[1:]
     results = {
         "bench": "auto",
@@ -167,8 +170,3 @@ def line(minute: dict[str, Any]) -> str:
         f" p99 {latency['p99_ms']:.1f}, max {latency['max_ms']:.1f} ms,"
         f" {len(minute['rung_changes'])} changes"
     )
-
-
-def _without_folders(text: str) -> str:
-    """File names alone: folders are this machine's own."""
-    return re.sub(r"(?<=\s)/\S*/", "", text)

@@ -151,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="irchroma-bench-") as name:
         folder = Path(name)
         for mask in MASKS:
-            results["kernels"][mask] = _kernels(options, mask)
+            results["kernels"][mask] = _python(options, "new", mask, _KERNELS, options.engine)
             print(f"{mask}: convolutions run as {results['kernels'][mask]}", flush=True)
         for size in options.sizes:
             pictures = list(moving_pictures(size))
@@ -177,10 +177,6 @@ name = catalog.parse(sys.argv[1])
 path = catalog.weights_path(name.kind, name.variant or catalog.SIZES[0])
 print(json.dumps(OpenVinoNetwork(path, NetworkOptions(cache=None)).kernels((1, 1, 256, 320))))
 """
-
-
-def _kernels(options: CpuBenchOptions, mask: str) -> dict[str, Any]:
-    return _python(options, "new", mask, _KERNELS, options.engine)
 
 
 _STAGES = "import sys; from irchroma.launch.bench.speed.cpu_stages import stages; stages(*sys.argv[1:])"

@@ -180,7 +180,7 @@ class LiveSound:
         if self._end_ns < 0 or missing_ns > _LONGEST_SILENCE_NS:
             self._end_ns = max(self._end_ns, to_ns - (_BACKLOG_NS if self._end_ns >= 0 else 0))
             missing_ns = to_ns - self._end_ns
-        count = _samples(missing_ns)
+        count = round(missing_ns * SOUND_HZ / 1e9)
         if missing_ns > max(least_ns, 20_000_000):
             self._push(np.zeros((count, 2), np.int16), self._end_ns)
 
@@ -261,10 +261,6 @@ class _LiveReader:
 
     def close(self) -> None:
         self._line.leave(self)
-
-
-def _samples(time_ns: int) -> int:
-    return round(time_ns * SOUND_HZ / 1e9)
 
 
 def _pull(pipeline: Pipeline, coding: str, wait_ns: int) -> Piece | None:

@@ -119,7 +119,7 @@ def open_audio(path: Path, muxer: str) -> AudioTrack | None:
     if len(tracks) > 1:
         remark(f"{path}: of {len(tracks)} tracks of audio the first is kept")
     caps = tracks[0]
-    held = _held_audio(muxer)
+    held = {structure_of(caps, i).get_name() for caps in _pad_caps(muxer) for i in range(caps.get_size())}
     coded = structure_of(caps).get_name()
     parser = _parser_of(caps)
     properties = {"audio_file": {"location": str(path)}}
@@ -169,11 +169,6 @@ def _pad_caps(muxer: str) -> list[Any]:
     factory = door.modules()["Gst"].ElementFactory.find(muxer)
     templates = factory.get_static_pad_templates() if factory is not None else []
     return [template.get_caps() for template in templates if template.name_template == "audio_%u"]
-
-
-def _held_audio(muxer: str) -> set[str]:
-    """Media types of audio that a muxer takes."""
-    return {structure_of(caps, i).get_name() for caps in _pad_caps(muxer) for i in range(caps.get_size())}
 
 
 def _parser_of(caps: Any) -> str | None:
