@@ -335,21 +335,18 @@ class OpenVinoNetwork(KnowsEarly):
         Args:
             shape: (N, 1, H, W) of the input.
         """
-        compiled = self._graph.compile({"luma": shape}).get_runtime_model()
-        kinds: Counter[str] = Counter()
-        for node in compiled.get_ops():
-            about = node.get_rt_info()
-            if "Convolution" in str(_plain(about["layerType"])):
-                kinds[str(_plain(about["runtimePrecision"]))] += 1
-        return dict(kinds.most_common())
+        return self._convolutions(shape, "runtimePrecision")
 
     def kernels(self, shape: tuple[int, ...]) -> dict[str, int]:
         """Kernel of the convolutions -> how many, `{"brgconv_avx2_1x1_f32": 29, ...}`."""
-        found: Counter[str] = Counter()
-        for node in self._graph.compile({"luma": shape}).get_runtime_model().get_ops():
-            about = node.get_rt_info()
-            if "Convolution" in str(_plain(about["layerType"])):
-                found[str(_plain(about["primitiveType"]))] += 1
+        return self._convolutions(shape, "primitiveType")
+
+    def _convolutions(self, shape: tuple[int, ...], told: str) -> dict[str, int]:
+        graph = self._graph.compile({"luma": shape}).get_runtime_model()
+        abouts = [node.get_rt_info() for node in graph.get_ops()]
+        found = Counter(
+            str(_plain(one[told])) for one in abouts if "Convolution" in str(_plain(one["layerType"]))
+        )
         return dict(found.most_common())
 
     def close(self) -> None:

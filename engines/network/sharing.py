@@ -85,11 +85,6 @@ class SharedNetwork:
         return self._network.name
 
     @property
-    def closed(self) -> bool:
-        """True once its last seat has left."""
-        return self._closed
-
-    @property
     def seats(self) -> int:
         """How many callers share the network now."""
         return len(self._seats)

@@ -61,17 +61,6 @@ BLACK, LIFTS, NEAR_PX, LIFT_PX = 0.03, 2, 5, 2.5
 how softly, at `registration.COARSE_PX`."""
 
 
-def toned(ycc: Plane, luma: NDArray[np.uint8], given: Plane, share: float, sky: Plane | None = None) -> Plane:
-    """A frame as bright as its reference is, seen from afar; a new array.
-
-    Args:
-        ycc: (3, h, w) float32 Y', Cb, Cr as it would be shown without, BT.601 full range.
-        luma, given, sky: as of `tone_of`.
-        share: of the change, [0, 1].
-    """
-    return in_tone(ycc, tone_of(luma, given, sky), share)
-
-
 def tone_of(luma: NDArray[np.uint8], given: Plane, sky: Plane | None = None) -> Plane:
     """(h, w) float32 Y' of a frame as bright as its reference is, seen from afar.
 

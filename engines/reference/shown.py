@@ -5,7 +5,7 @@ A picture by night is nearer to what the eye saw there, and nobody wants to watc
 in it. Its hues are taken where something is lit, on the tones that are shown without it; tail lights, signs
 and glare are no surface's color, and are held back. And wherever the infrared has edges that what is shown
 has not, the own picture is the better one, whatever the reference says. Who asks for more than a strength of
-1 gets the night: beside thermal under the sensor's own detail (`dusk.toned`). So does, up to 1 already, who
+1 gets the night: beside thermal under the sensor's own detail (`dusk.in_tone`). So does, up to 1 already, who
 has named this very picture (`Reference.wished`): then the own picture is brought to that tone first, the
 night's colors on it, and nothing of the reference's detail.
 """

@@ -172,20 +172,8 @@ def ffmpeg_filtered(frames: Iterable[Rgb], name: str, size: tuple[int, int]) -> 
         raise EngineUnavailable("no ffmpeg to compare with: apt install ffmpeg, or --no-ffmpeg")
     height, width = size
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", "30"]
-    command = [
-        program,
-        "-v",
-        "error",
-        "-threads",
-        "1",
-        *raw,
-        "-i",
-        "-",
-        "-vf",
-        FFMPEG_FILTERS[name],
-        *raw,
-        "-",
-    ]
+    command = [program, "-v", "error", "-threads", "1", *raw, "-i", "-"]
+    command += ["-vf", FFMPEG_FILTERS[name], *raw, "-"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         if process.stdin is None:
             raise RuntimeError("the process was started without its input")
@@ -283,13 +271,6 @@ def shown(path: Path) -> list[Frame]:
     finally:
         source.close()
     return frames
-
-
-def decode(path: Path, size: tuple[int, int]) -> list[NDArray[np.uint8]]:
-    """The (H, W) luma of every frame that comes out, as FFmpeg conceals what it cannot read."""
-    words = ["-threads", "1", "-i", str(path), "-vf", "extractplanes=y", "-vsync", "passthrough"]
-    raw = np.frombuffer(_ffmpeg([*words, "-f", "rawvideo", "-"]), np.uint8)
-    return list(raw[: raw.size // (size[0] * size[1]) * size[0] * size[1]].reshape(-1, *size))
 
 
 def _ffmpeg(words: list[str], given: bytes | None = None) -> bytes:

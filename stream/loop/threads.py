@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar, copy_context
 from typing import Generic, TypeVar
-from weakref import WeakSet
 
 T = TypeVar("T")
 
@@ -112,8 +111,6 @@ class Ring(Generic[T]):
         return left
 
 
-_made: WeakSet[threading.Thread] = WeakSet()
-
 feed_name: ContextVar[str] = ContextVar("feed_name", default="")
 """The feed that the running thread works for; empty where there is only one."""
 
@@ -122,11 +119,4 @@ def feed_thread(work: Callable[[], None], name: str) -> threading.Thread:
     """A daemon thread, not yet started, that works for the same feed as the thread that makes it."""
     feed = feed_name.get()
     whole = f"{feed}: {name}" if feed else name
-    thread = threading.Thread(target=copy_context().run, args=(work,), name=whole, daemon=True)
-    _made.add(thread)
-    return thread
-
-
-def still_running() -> list[str]:
-    """The names of feed threads that have not ended: after a run, those that were left behind."""
-    return [thread.name for thread in list(_made) if thread.is_alive()]
+    return threading.Thread(target=copy_context().run, args=(work,), name=whole, daemon=True)

@@ -205,5 +205,3 @@ _EXAMPLES = {
     "rate": "30", "seconds": "10", "cut": "3.0", "daynight": "10", "ffc": "every:10,hold:0.5",
     "jumps": "every:5",
 }  # fmt: skip
-KEYS = tuple(_READERS)
-"""The keys of a `test:` address."""

@@ -38,17 +38,11 @@ class CountScale:
         """Degrees Celsius to counts, not yet rounded or clipped."""
         return (celsius - np.float32(self.offset_celsius)) * np.float32(self.per_kelvin)
 
-    def counts_to_celsius(self, counts: NDArray[np.uint16] | Plane) -> Plane:
-        """Counts to degrees Celsius."""
-        return counts.astype(np.float32) / np.float32(self.per_kelvin) + np.float32(self.offset_celsius)
-
 
 SCALES = {
     "tlinear": CountScale(25.0, -273.15, 16383, True),  # FLIR Tau 2, TLinear high resolution: 0.04 K, 14 bits
     "lepton": CountScale(100.0, -273.15, 65535, True),  # FLIR Lepton 3.5, TLinear: 0.01 K, 16 bits
-    "raw14": CountScale(
-        50.0, 20 - 8192 / 50, 16383, False
-    ),  # a core without radiometry, near mid-range at 20
+    "raw14": CountScale(50.0, 20 - 8192 / 50, 16383, False),  # without radiometry, near mid-range at 20
 }
 
 

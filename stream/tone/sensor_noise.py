@@ -153,11 +153,6 @@ class StripeRemoval:
         self._share = 0.0
         self._found = False
 
-    @property
-    def found(self) -> bool:
-        """Whether there are stripes that are taken out."""
-        return self._found
-
     def apply(self, counts: NDArray[np.uint16], deviation: float, held: bool = False) -> NDArray[np.uint16]:
         """The counts without stripes, new; themselves where none were found.
 

@@ -16,7 +16,8 @@ from irchroma.engines.reference.dusk import (
     LIGHTEST,
     as_usual,
     exposed,
-    toned,
+    in_tone,
+    tone_of,
     without_lamps,
 )
 from irchroma.engines.reference.laid import Laid, by_steady_light, in_calm_colors
@@ -24,6 +25,17 @@ from irchroma.engines.reference.pictures import Reference
 
 SIZE = (240, 320)
 PINK = np.exp(1j * np.pi / 3)
+
+
+def toned(
+    ycc: NDArray[np.float32],
+    luma: NDArray[np.uint8],
+    given: NDArray[np.float32],
+    share: float,
+    sky: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """As a frame without color of its own is shown."""
+    return in_tone(ycc, tone_of(luma, given, sky), share)
 
 
 def person() -> NDArray[np.uint8]:

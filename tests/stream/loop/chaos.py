@@ -32,7 +32,6 @@ from irchroma.launch.run.process import stop_on_signals
 from irchroma.stream.loop.attended import Deadlines
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.reader import ReconnectOptions
-from irchroma.stream.loop.threads import still_running
 from irchroma.stream.loop.writer import SinkDeadlines, SinkWriter
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.sinks.files.file_sink import FileSink
@@ -166,7 +165,7 @@ def run(seconds: float, seed: int, folder: Path, records: bool, cameras: int = 3
     for camera in made:  # what hung returns now, and must leave nothing behind
         camera.faults.ending.set()
     deadline_s = time.monotonic() + LONGEST_HANG_S + 5
-    while still_running() and time.monotonic() < deadline_s:
+    while threading.active_count() > threads and time.monotonic() < deadline_s:
         time.sleep(0.05)
     report = {
         "machine_late_s": round(pulse.end(), 3),

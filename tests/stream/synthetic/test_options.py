@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from irchroma.stream.errors import StreamOptionError
-from irchroma.stream.synthetic.options import _EXAMPLES, KEYS, SyntheticOptions, parse_test_address
+from irchroma.stream.synthetic.options import _EXAMPLES, _READERS, SyntheticOptions, parse_test_address
 
 
 def test_a_bare_address_is_an_endless_camera_of_640_by_512():
@@ -38,11 +38,11 @@ def test_seconds_become_frames_at_the_rate():
 
 
 def test_every_key_has_an_example_that_is_accepted():
-    for key in KEYS:
+    for key in _READERS:
         if key != "rate":
             few = "&frames=9" if key == "ahead" else ""  # what is drawn ahead must have an end
             parse_test_address(f"test:nir?{key}={_EXAMPLES[key]}{few}")
-    assert set(_EXAMPLES) == set(KEYS)
+    assert _EXAMPLES.keys() == _READERS.keys()
 
 
 @pytest.mark.parametrize(

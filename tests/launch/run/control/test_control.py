@@ -27,7 +27,6 @@ from irchroma.engines.retrieval.library import ReferenceLibrary
 from irchroma.launch.run.monitoring.monitor import Monitor
 from irchroma.launch.run.settings.options import OutputOptions, RunConfig
 from irchroma.launch.run.wiring import build_loop
-from irchroma.stream.loop.threads import still_running
 from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import SyntheticOptions
@@ -84,7 +83,7 @@ def running(**settings: Any) -> Iterator[Running]:
     finally:
         run.stop()
         # A process that ends within the making of a network is aborted.
-        wait_for(lambda: not [name for name in still_running() if name.endswith("engine exchange")], 90)
+        wait_for(lambda: not any(one.name.endswith("engine exchange") for one in threading.enumerate()), 90)
     assert [writer.failure for writer in run.loop.writers] == [None] * len(run.loop.writers)
 
 
