@@ -151,7 +151,6 @@ class _Command(OneLineParser):
         self._dest, self._module = dest, module
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """See `argparse.ArgumentParser.parse_known_args`."""
         if self._module:
             module = importlib.import_module(self._module)
             self._module = ""

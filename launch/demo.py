@@ -110,7 +110,6 @@ class KeptLatencies(LatencyMeter):
         self.each: list[tuple[float, int]] = []
 
     def add(self, duration_ns: int) -> None:
-        """See `LatencyMeter.add`."""
         self.each.append((time.monotonic(), duration_ns))
         super().add(duration_ns)
 

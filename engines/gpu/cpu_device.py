@@ -83,43 +83,36 @@ class CpuDevice:
         return nullcontext()
 
     def allocate(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
-        """See `Device`."""
         return device_array(np.zeros(tuple(shape), dtype))
 
     def free(self, array: DeviceArray) -> None:
         """Nothing to do: the array's owner goes with it."""
 
     def pinned(self, count: int) -> NDArray[np.uint8]:
-        """See `Device`."""
         return np.zeros(count, np.uint8)
 
     def unpin(self, host: NDArray[np.uint8]) -> None:
         """Nothing to do, as in `free`."""
 
     def open_pictures(self) -> PictureMemory:
-        """See `Device`."""
         return CpuPictures(self.context)
 
     def open_queue(self) -> WorkQueue:
-        """See `Device`."""
         made = _CpuQueue(self)
         self._queues = [*(one for one in self._queues if one.is_open), made]
         return made
 
     def make_mark(self, spins: bool = False) -> Mark:
-        """See `Device`."""
         return _CpuMark()
 
     def open_network(
         self, path: Path, size: tuple[int, int], frames: int = 1, turns: DeviceNetwork | None = None
     ) -> DeviceNetwork:
-        """See `Device`."""
         return _CpuNetwork(open_network(path, self.options), (frames, *size))
 
     def open_graph(
         self, path: Path, shapes: Mapping[str, tuple[int, ...]], outputs: Sequence[str]
     ) -> DeviceTensors:
-        """See `Device`."""
         return _CpuTensors(open_graph(path, self.options), shapes, outputs)
 
     def close(self) -> None:
@@ -137,22 +130,18 @@ class CpuPictures:
         self.context = context
 
     def allocate(self, nbytes: int) -> DeviceArray:
-        """See `PictureMemory`."""
         return device_array(np.zeros(nbytes, np.uint8))
 
     def free(self, array: DeviceArray) -> None:
         """Nothing to do: the array's owner goes with it."""
 
     def read(self, array: DeviceArray) -> NDArray[np.uint8]:
-        """See `PictureMemory`."""
         return cast(NDArray[np.uint8], host_view(array).copy())
 
     def write(self, host: NDArray[np.uint8], array: DeviceArray) -> None:
-        """See `PictureMemory`."""
         np.copyto(host_view(array.part(0, (host.size,), np.uint8)), host)
 
     def copy(self, array: DeviceArray, to: DeviceArray) -> None:
-        """See `PictureMemory`."""
         self.write(host_view(array), to)
 
     def close(self) -> None:

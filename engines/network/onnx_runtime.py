@@ -37,7 +37,6 @@ class OnnxRuntimeNetwork:
         self.name = self._graph.name
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Network.infer`."""
         said = self._graph.run({"luma": luma})
         return said["ycc"], said["confidence"]
 
@@ -76,7 +75,6 @@ class OnnxRuntimeGraph:
         self.inputs = {port.name: port.type for port in self._session.get_inputs()}
 
     def run(self, inputs: Tensors) -> Tensors:
-        """See `Graph.run`."""
         if self._session is None:
             raise EngineUnavailable("the network is closed")
         names = [port.name for port in self._session.get_outputs()]

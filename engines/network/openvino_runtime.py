@@ -146,7 +146,6 @@ class OpenVinoGraph:
         return f"openvino {self._precision}"
 
     def run(self, inputs: Tensors) -> Tensors:
-        """See `Graph.run`."""
         answer = self.outputs(inputs)
         return {port.any_name: one for port, one in zip(self.model.outputs, answer, strict=True)}
 
@@ -156,7 +155,6 @@ class OpenVinoGraph:
         return self._answer(request, inputs)
 
     def prepare(self, shapes: Shapes) -> None:
-        """See `Graph.prepare`."""
         self._request(shapes)
 
     def close(self) -> None:
@@ -232,16 +230,13 @@ class OpenVinoCells(TakesEarly):
         return self._whole.name
 
     def first_layers(self) -> list[Tensor]:
-        """See `TakesEarly`."""
         return self._layers
 
     def run(self, inputs: Tensors) -> Tensors:
-        """See `Graph.run`."""
         (cells,) = self._graph(EARLY in inputs).outputs(in_cells(inputs))
         return on_pixels(cells, inputs)
 
     def prepare(self, shapes: Shapes) -> None:
-        """See `Graph.prepare`."""
         self._graph(EARLY in shapes).prepare(shapes_in_cells(shapes))
 
     def close(self) -> None:
@@ -292,7 +287,6 @@ class OpenVinoNetwork(KnowsEarly):
         return self._graph.name
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Network.infer`."""
         if self._shrunk:
             small, share = self._graph.outputs({"luma": luma})
             return enlarged(small, share, luma)
@@ -300,16 +294,13 @@ class OpenVinoNetwork(KnowsEarly):
         return said["ycc"], said["confidence"]
 
     def first_layers(self) -> list[Tensor]:
-        """See `KnowsEarly`."""
         return self._layers
 
     def infer_early(self, luma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """See `KnowsEarly`."""
         small, share, early = self._with_early().outputs({"luma": luma})
         return *enlarged(small, share, luma), early
 
     def prepare_early(self, shape: tuple[int, ...]) -> None:
-        """See `KnowsEarly`."""
         self._with_early().prepare({"luma": shape})
 
     def _with_early(self) -> OpenVinoGraph:

@@ -188,7 +188,6 @@ class NetworkSeat(KnowsEarly):
         return ycc, confidence
 
     def first_layers(self) -> list[Tensor]:
-        """See `KnowsEarly`."""
         network = self._shared.knows_early
         return network.first_layers() if network is not None else []
 
@@ -198,7 +197,6 @@ class NetworkSeat(KnowsEarly):
         return ycc, confidence, early
 
     def prepare_early(self, shape: tuple[int, ...]) -> None:
-        """See `KnowsEarly`."""
         if (network := self._shared.knows_early) is not None:
             network.prepare_early(shape)
 

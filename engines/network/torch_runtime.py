@@ -92,7 +92,6 @@ class TorchNetwork:
         return f"torch {self._device} {'f16' if self.half else 'f32'}"
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Network.infer`."""
         kind = torch.float16 if self.half else torch.float32
         ycc, confidence = self.run(torch.from_numpy(np.ascontiguousarray(luma)).to(self._device, kind))
         return ycc.float().cpu().numpy(), confidence.float().cpu().numpy()

@@ -191,7 +191,6 @@ class AdjustableColorizer:
         counts: NDArray[np.uint16] | None = None,
         held: bool = False,
     ) -> None:
-        """See `irchroma.stream.protocols.Colorizer.submit`."""
         if luma.shape != self._size:
             self._size = luma.shape
             self._prepare()

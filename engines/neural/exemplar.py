@@ -62,7 +62,6 @@ class ExemplarNetwork:
         return self._own.name
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Network.infer`."""
         encoded, strength = self.given.encoded, self.given.strength
         if encoded is None or strength == 0.0:
             return self._own.infer(luma)

@@ -146,15 +146,12 @@ class RayHost:
         self._lines_to = 0
 
     def begin(self, camera: str, text: str) -> None:
-        """See `Host.begin`."""
         self._calls.append(self._actor.begin.remote(camera, text))
 
     def end(self, camera: str) -> None:
-        """See `Host.end`."""
         self._calls.append(self._actor.end.remote(camera))
 
     def figures(self) -> dict[str, dict[str, Any]]:
-        """See `Host.figures`."""
         if self._asked is None:
             self._asked, self._asked_s = self._actor.figures.remote(), time.monotonic()
         try:
@@ -191,7 +188,6 @@ class RayHost:
             self._ray.get(done)
 
     def close(self) -> None:
-        """See `Host.close`."""
         try:
             self._ray.get(self._actor.close.remote(), timeout=_CLOSE_S)
         except self._ray.exceptions.RayError as error:
@@ -199,7 +195,6 @@ class RayHost:
         self.abandon()
 
     def abandon(self) -> None:
-        """See `Host.abandon`."""
         self._ray.kill(self._actor)
 
 

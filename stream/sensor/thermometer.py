@@ -226,7 +226,6 @@ class Thermometer:
                 self._on_alarm(event)
 
     def close(self) -> None:
-        """See `FrameWatch.close`."""
         with self._lock:
             self._counts = None
 

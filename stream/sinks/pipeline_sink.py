@@ -312,7 +312,6 @@ class PipelineSink(ABC):
 
     @property
     def drops(self) -> int:
-        """See `FrameSink.drops`."""
         return self._drops
 
     @property

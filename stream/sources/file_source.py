@@ -103,7 +103,6 @@ class FileSource(GstSource):
         return super().open() if self._track else info
 
     def plan(self) -> SourcePlan:
-        """See `GstSource.plan`."""
         path = self._path
         if path.is_dir():
             raise SourceError(f"{path} is a folder, expected a video file")
@@ -164,7 +163,6 @@ class FileSource(GstSource):
 
     @property
     def even_times(self) -> bool:
-        """See `GstSource.even_times`."""
         return "video/x-msvideo" in self._media
 
     def describe(self, info: VideoInfo) -> VideoInfo:
@@ -179,7 +177,6 @@ class FileSource(GstSource):
         return dataclasses.replace(info, frame_count=count)
 
     def read(self, timeout_s: float) -> Frame | None:
-        """See `GstSource.read`."""
         frame = super().read(timeout_s)
         while frame is not None and frame.pts_ns < self._part.skip_ns:
             frame = super().read(timeout_s)
@@ -190,7 +187,6 @@ class FileSource(GstSource):
         return None
 
     def ended(self, frames: int, pts_ns: int) -> None:
-        """See `GstSource.ended`."""
         if self._promise.missing_bytes:
             raise SourceError(
                 f"{self._path} is truncated, {self._promise.missing_bytes} bytes are missing:"
@@ -224,7 +220,6 @@ class FileSource(GstSource):
         raise SourceError(f"{self._path} is damaged: {text}: {frames} frames were shown")
 
     def explain(self, failure: GstFailure | None) -> SourceError:
-        """See `GstSource.explain`."""
         path = self._path
         if failure is None:
             return SourceError(f"{path}: no frame within {self.open_timeout_s:g} s")

@@ -121,7 +121,6 @@ class RawSource(GstSource):
         self._known: VideoInfo | None = None
 
     def plan(self) -> SourcePlan:
-        """See `GstSource.plan`."""
         layout = self._layout
         require_pixels(self._name, layout.size, self._pictures.max_megapixels)
         head = f"fdsrc fd=0 name=in blocksize={_READ_BYTES}"
@@ -161,7 +160,6 @@ class RawSource(GstSource):
         return None if self._over else super().read(timeout_s)
 
     def ended(self, frames: int, pts_ns: int) -> None:
-        """See `GstSource.ended`."""
         self._over = self._place == "-"
         super().ended(frames, pts_ns)
 
@@ -231,7 +229,6 @@ class RawSource(GstSource):
         return super().pixels(dataclasses.replace(sample, caps=caps))
 
     def explain(self, failure: GstFailure | None) -> SourceError:
-        """See `GstSource.explain`."""
         if failure is None:
             return SourceLost(f"{self._name}: no frame within {self.open_timeout_s:g} s")
         if self._net is not None:

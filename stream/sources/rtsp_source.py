@@ -147,15 +147,12 @@ class RtspSource(GstSource):
         self._wants_sound = True
 
     def taken_ns(self, pts_ns: int) -> int:
-        """See `GstSource.taken_ns`."""
         return self._clock.at(pts_ns)
 
     def sounds(self) -> bool:
-        """See `GstSource.sounds`."""
         return bool(self._sound_name)
 
     def open(self) -> VideoInfo:
-        """See `GstSource.open`."""
         info = self._open()
         offered = self._streams.count("video")
         if offered > 1:
@@ -173,7 +170,6 @@ class RtspSource(GstSource):
         return super().open()
 
     def plan(self) -> SourcePlan:
-        """See `GstSource.plan`."""
         self._streams.clear()
         self._sound_name = ""
         self._clock = CameraClock()
@@ -242,7 +238,6 @@ class RtspSource(GstSource):
             pad.link(pipeline.get_by_name("decode").get_static_pad("sink"))
 
     def explain(self, failure: GstFailure | None) -> SourceError:
-        """See `GstSource.explain`."""
         name = self._name
         if failure is not None and "sound_parts" in failure.debug:
             self._wants_sound = False

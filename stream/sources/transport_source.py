@@ -76,7 +76,6 @@ class TransportSource(_NetworkSource):
         self._listens = self._scheme == "srt" and (not self._host or self._keys.get("mode") == "listener")
 
     def plan(self) -> SourcePlan:
-        """See `GstSource.plan`."""
         if self._scheme == "tcp":
             head = "tcpclientsrc name=net timeout=5"
             properties: dict[str, Any] = {"host": self._host, "port": self._port}
@@ -88,7 +87,6 @@ class TransportSource(_NetworkSource):
         return self._planned(head, properties, " ! deinterlace fields=top")
 
     def explain(self, failure: GstFailure | None) -> SourceError:
-        """See `GstSource.explain`."""
         name = self._name
         if failure is None:
             waiting = "nobody has sent a picture to it" if self._listens else "no picture came"
@@ -124,7 +122,6 @@ class HttpSource(_NetworkSource):
             raise SourceError(f"{self._name}: expected http://host:port/path")
 
     def plan(self) -> SourcePlan:
-        """See `GstSource.plan`."""
         properties: dict[str, Any] = {"location": self._url, "timeout": _SILENCE_S, "retries": 0}
         properties["automatic-redirect"] = False  # another host would be told user and password
         if self._user:
@@ -181,7 +178,6 @@ class HttpSource(_NetworkSource):
         parts.connect("pad-added", found)
 
     def explain(self, failure: GstFailure | None) -> SourceError:
-        """See `GstSource.explain`."""
         name = self._name
         if failure is None:
             return SourceLost(f"{name}: no picture came within {self.open_timeout_s:g} s")

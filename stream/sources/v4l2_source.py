@@ -109,7 +109,6 @@ class V4l2Source(GstSource):
         self._format: CameraFormat | None = None
 
     def plan(self) -> SourcePlan:
-        """See `GstSource.plan`."""
         try:
             self._format = choose_format(offered_caps(self._path), self._options)
         except SourceError as error:
@@ -131,13 +130,11 @@ class V4l2Source(GstSource):
         )
 
     def pixels(self, sample: Sample) -> Pixels:
-        """See `GstSource.pixels`."""
         if self._format is not None and self._format.picture_rows and not self._pictures.words:
             return counts_below(sample, self._format.picture_rows)
         return super().pixels(sample)
 
     def explain(self, failure: GstFailure | None) -> SourceError:
-        """See `GstSource.explain`."""
         path = self._path
         if failure is None:
             return SourceLost(f"{path}: no picture within {self.open_timeout_s:g} s")

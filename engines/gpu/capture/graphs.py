@@ -201,7 +201,6 @@ class DeviceGraphNetwork:
         return self._graph.name
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Network.infer`."""
         made = self._graph.run({"luma": luma})
         return made["ycc"], made["confidence"]
 

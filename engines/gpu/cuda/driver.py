@@ -288,12 +288,10 @@ class EventMark:
         self.event = event
 
     def done(self) -> bool:
-        """See `Mark`."""
         with self._current():
             return bool(self._opened().query())
 
     def wait(self) -> None:
-        """See `Mark`."""
         with self._current():
             self._opened().synchronize()
 

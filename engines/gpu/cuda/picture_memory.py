@@ -50,32 +50,27 @@ class CudaPictures:
             raise
 
     def allocate(self, nbytes: int) -> DeviceArray:
-        """See `PictureMemory`."""
         address = ctypes.c_uint64()
         with self._current():
             self._driver.call("cuMemAlloc_v2", ctypes.byref(address), ctypes.c_size_t(nbytes))
         return DeviceArray(address.value, (nbytes,), np.dtype(np.uint8), self)
 
     def free(self, array: DeviceArray) -> None:
-        """See `PictureMemory`."""
         with self._current():
             self._driver.call("cuMemFree_v2", ctypes.c_uint64(array.address))
 
     def read(self, array: DeviceArray) -> NDArray[np.uint8]:
-        """See `PictureMemory`."""
         host = np.empty(array.nbytes, np.uint8)
         with self._copying():
             self._driver.copy_out(host.ctypes.data, array.address, host.size, self._stream)
         return host
 
     def write(self, host: NDArray[np.uint8], array: DeviceArray) -> None:
-        """See `PictureMemory`."""
         part, given = array.part(0, (host.size,), np.uint8), np.ascontiguousarray(host)
         with self._copying():
             self._driver.copy_in(part.address, given.ctypes.data, given.size, self._stream)
 
     def copy(self, array: DeviceArray, to: DeviceArray) -> None:
-        """See `PictureMemory`."""
         part = to.part(0, (array.nbytes,), np.uint8)
         with self._copying():
             self._driver.copy_within(array.address, part.address, array.nbytes, self._stream)

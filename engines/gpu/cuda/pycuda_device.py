@@ -71,29 +71,24 @@ class PyCudaQueue:
         return int(self._cuda_stream.handle)
 
     def upload(self, host: NDArray[np.uint8], array: DeviceArray) -> None:
-        """See `WorkQueue`."""
         part = array.part(0, (host.size,), np.uint8)
         with self._device.current() as pycuda:
             pycuda.memcpy_htod_async(part.address, host, self._cuda_stream)
 
     def download(self, array: DeviceArray, host: NDArray[np.uint8]) -> None:
-        """See `WorkQueue`."""
         with self._device.current() as pycuda:
             pycuda.memcpy_dtoh_async(host[: array.nbytes], array.address, self._cuda_stream)
 
     def copy(self, array: DeviceArray, to: DeviceArray) -> None:
-        """See `WorkQueue`."""
         part = to.part(0, array.shape, array.dtype)
         with self._device.current():
             self._device.driver.copy_within(array.address, part.address, array.nbytes, self.handle)
 
     def launch(self, work: Launch) -> None:
-        """See `WorkQueue`."""
         with self._device.current():
             self._device.kernels().launch(work, self.handle)
 
     def infer(self, network: DeviceNetwork | DeviceTensors) -> None:
-        """See `WorkQueue`."""
         with self._device.current():
             own = cast(PlanTensors, network)
             if self._recording:
@@ -103,17 +98,14 @@ class PyCudaQueue:
             own.enqueue(self.handle)
 
     def record(self, mark: Mark) -> None:
-        """See `WorkQueue`."""
         with self._device.current():
             cast(EventMark, mark).event.record(self._cuda_stream)
 
     def wait(self, mark: Mark) -> None:
-        """See `WorkQueue`."""
         with self._device.current():
             self._cuda_stream.wait_for_event(cast(EventMark, mark).event)
 
     def capture(self, work: Callable[[], None]) -> Any:
-        """See `WorkQueue`."""
         with self._device.current():
             self._recording = True
             try:
@@ -124,12 +116,10 @@ class PyCudaQueue:
         return made
 
     def replay(self, recorded: Any) -> None:
-        """See `WorkQueue`."""
         with self._device.current():
             recorded.launch(self.handle)
 
     def close(self) -> None:
-        """See `WorkQueue`."""
         cuda_stream, self._cuda_stream = self._cuda_stream, None
         if cuda_stream is None:
             return
@@ -264,7 +254,6 @@ class PyCudaDevice:
             log.debug("closing %s: %s", self._device_name, error)
 
     def allocate(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
-        """See `Device`."""
         kind = np.dtype(dtype)
         nbytes = max(int(np.prod(shape, dtype=np.int64)) * kind.itemsize, 1)
         with self.making() as pycuda:
@@ -278,39 +267,33 @@ class PyCudaDevice:
         return DeviceArray(int(memory), tuple(shape), kind, memory)
 
     def free(self, array: DeviceArray) -> None:
-        """See `Device`."""
         memory = self._allocations.pop(array.address, None)
         if memory is not None and self._context is not None:
             with self.making():
                 memory.free()
 
     def pinned(self, count: int) -> NDArray[np.uint8]:
-        """See `Device`."""
         with self.making() as pycuda:
             host = pycuda.pagelocked_empty(count, np.uint8)
         self._pinned[host.ctypes.data] = host.base
         return cast(NDArray[np.uint8], host)
 
     def unpin(self, host: NDArray[np.uint8]) -> None:
-        """See `Device`."""
         memory = self._pinned.pop(host.ctypes.data, None)
         if memory is not None and self._context is not None:
             with self.making():
                 memory.free()
 
     def open_pictures(self) -> PictureMemory:
-        """See `Device`."""
         return CudaPictures(self._index)
 
     def open_queue(self) -> WorkQueue:
-        """See `Device`."""
         with self.making() as pycuda:
             made = PyCudaQueue(self, pycuda.Stream(_NON_BLOCKING))
         self._queues = [*(one for one in self._queues if one.is_open), made]
         return made
 
     def make_mark(self, spins: bool = False) -> Mark:
-        """See `Device`."""
         with self.making() as pycuda:
             flags = pycuda.event_flags
             event = pycuda.Event(flags.DISABLE_TIMING | (0 if spins else flags.BLOCKING_SYNC))

@@ -249,7 +249,6 @@ class TorchDevice:
         return EngineError(f"{self._device_name} fails: {_first_line(error)}")
 
     def allocate(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
-        """See `Device`."""
         kind = np.dtype(dtype)
         nbytes = max(math.prod(shape) * kind.itemsize, 1)
         with self.current():
@@ -262,28 +261,23 @@ class TorchDevice:
         """Nothing to do: torch takes the memory back when the array goes."""
 
     def pinned(self, count: int) -> NDArray[np.uint8]:
-        """See `Device`."""
         with self.current():
             memory = torch.empty(count, dtype=torch.uint8, pin_memory=True)
         self._pinned[memory.data_ptr()] = memory
         return cast(NDArray[np.uint8], memory.numpy())
 
     def unpin(self, host: NDArray[np.uint8]) -> None:
-        """See `Device`."""
         self._pinned.pop(host.ctypes.data, None)
 
     def open_pictures(self) -> PictureMemory:
-        """See `Device`."""
         return CudaPictures(self._index)
 
     def open_queue(self) -> WorkQueue:
-        """See `Device`."""
         # Not torch's own: those come from a pool of 32, and one that is recorded must not be another's too.
         with self.current():
             return TorchQueue(self, torch.cuda.ExternalStream(self.driver.make_stream(), self.device))
 
     def make_mark(self, spins: bool = False) -> Mark:
-        """See `Device`."""
         with self.current():
             return EventMark(self.current, torch.cuda.Event(blocking=not spins))
 

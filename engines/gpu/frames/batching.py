@@ -95,7 +95,6 @@ class BatchSeat:
         return self._batcher.name
 
     def ask(self, frame: BatchedFrame, go_on: GoOn) -> None:
-        """See `DeviceBatcher.ask`."""
         self._batcher.ask(self, frame, go_on)
 
     def report(self) -> None:
@@ -103,7 +102,6 @@ class BatchSeat:
         self._batcher.failed = True
 
     def withdraw(self) -> None:
-        """See `DeviceBatcher.withdraw`."""
         self._batcher.withdraw(self)
 
     def close(self) -> None:

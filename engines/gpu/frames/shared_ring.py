@@ -87,7 +87,6 @@ class BatchedRing(FrameRing):
             self._go_on(tail, None, None)
 
     def collect(self) -> Slot:
-        """See `FrameRing.collect`."""
         if not self._in_flight:
             raise EngineError("collect without submit")
         try:
@@ -100,7 +99,6 @@ class BatchedRing(FrameRing):
         return slot
 
     def drop(self) -> None:
-        """See `FrameRing.drop`."""
         for tail in self._waited:
             tail.enqueued.wait(LONGEST_WAIT_S)
         self._waited.clear()

@@ -77,7 +77,6 @@ class RunControl:
         self.engines = choices()
 
     def state(self) -> dict[str, Any]:
-        """See `LiveControl.state`."""
         view = self._composer.view
         guarded = self.loop.guarded if self.loop is not None else None
         return {
@@ -128,7 +127,6 @@ class RunControl:
         }
 
     def thumbnail(self, key: str) -> bytes | None:
-        """See `LiveControl.thumbnail`."""
         return self._references.thumbnail(key) if self._references is not None else None
 
     def engine_is(self, engine: str) -> None:
@@ -136,7 +134,6 @@ class RunControl:
         self._engine = engine
 
     def change(self, wanted: dict[str, Any]) -> None:
-        """See `LiveControl.change`."""
         for key in wanted:
             if key not in CONTROLS:
                 raise ConfigError(f"unknown key {shortened(key)}{nearest(key, list(CONTROLS))}")
@@ -224,7 +221,6 @@ class RunControl:
             self.take({"tone_map.span": self._span(self._range)})
 
     def reload(self) -> list[str]:
-        """See `LiveControl.reload`."""
         if self.reread is None:
             raise ConfigError("reload: this run was begun without --config: there is nothing to read again")
         return self.reread()

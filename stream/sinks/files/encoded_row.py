@@ -51,7 +51,6 @@ class EncodedRow:
         self._camera_ahead_ns: int | None = None  # the camera's clock less the pictures' times
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
-        """See `FrameSink.open`."""
         check_size(size, str(self._path))
         self._live = info.live
         task: EncoderTask = task_of(self._path, self._options, self._pool, info, even_size(size))
@@ -111,7 +110,6 @@ class EncodedRow:
 
     @property
     def drops(self) -> int:
-        """See `FrameSink.drops`."""
         return self._drops + self._row.drops
 
     def close(self) -> None:

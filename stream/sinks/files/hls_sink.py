@@ -163,7 +163,6 @@ class HlsSink(PipelineSink):
             os.close(held)
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
-        """See `PipelineSink.write`."""
         if self._live:
             self._program.note(pts_ns, getattr(rgb, "taken_ns", 0))
         super().write(rgb, pts_ns, duration_ns)
