@@ -31,13 +31,7 @@ from irchroma.engines.gpu.device import (
 )
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.kernels.source import Launch
-from irchroma.engines.network.network import (
-    Graph,
-    Network,
-    NetworkOptions,
-    open_graph,
-    open_network,
-)
+from irchroma.engines.network.network import Graph, Network, NetworkOptions, open_graph, open_network
 
 Work = Callable[[], None]
 LONGEST_WAIT_S = 60.0
@@ -53,10 +47,7 @@ class CpuDevice:
     context = 0
 
     def __init__(
-        self,
-        network: NetworkOptions | None = None,
-        kernels: HostKernels | None = None,
-        captures: bool = True,
+        self, network: NetworkOptions | None = None, kernels: HostKernels | None = None, captures: bool = True
     ) -> None:
         """Build the kernels unless they are given.
 

@@ -140,11 +140,7 @@ class _Within(NamedTuple):
 
 
 def base_tone(
-    seen: guided.Windows,
-    square: Plane,
-    tone: Plane,
-    options: ToneOptions,
-    smooth: SmoothTone | None = None,
+    seen: guided.Windows, square: Plane, tone: Plane, options: ToneOptions, smooth: SmoothTone | None = None
 ) -> guided.Affine:
     """By how much the luma changes so that its base becomes the network's, as an affine model of the luma.
 

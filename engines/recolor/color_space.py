@@ -32,10 +32,7 @@ _RGB_TO_YCC = np.array(
     ],
     np.float32,
 )
-_YCC_TO_RGB = np.array(
-    [[1, 0, CR_TO_RED], [1, CB_TO_GREEN, CR_TO_GREEN], [1, CB_TO_BLUE, 0]],
-    np.float32,
-)
+_YCC_TO_RGB = np.array([[1, 0, CR_TO_RED], [1, CB_TO_GREEN, CR_TO_GREEN], [1, CB_TO_BLUE, 0]], np.float32)
 
 
 def rgb_to_luma(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -180,12 +180,7 @@ def keep_borders(luma: NDArray[np.uint8], shown: NDArray[np.uint8], scale: float
     give them."""
     top, bottom, left, right = borders(luma)
     height, width = luma.shape
-    for part in (
-        np.s_[:top],
-        np.s_[height - bottom :],
-        np.s_[:, :left],
-        np.s_[:, width - right :],
-    ):
+    for part in (np.s_[:top], np.s_[height - bottom :], np.s_[:, :left], np.s_[:, width - right :]):
         shown[part] = np.rint(luma[part] * scale + offset)
 
 

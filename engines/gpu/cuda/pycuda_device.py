@@ -23,13 +23,7 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import DeviceLost, EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.capture.capture_lock import recordings
 from irchroma.engines.gpu.cuda.context import Current, is_sticky, note_lost, raise_translated, refuse_lost
-from irchroma.engines.gpu.cuda.driver import (
-    CudaDriver,
-    CudaGraph,
-    EventMark,
-    KernelModule,
-    load_kernels,
-)
+from irchroma.engines.gpu.cuda.driver import CudaDriver, CudaGraph, EventMark, KernelModule, load_kernels
 from irchroma.engines.gpu.cuda.picture_memory import CudaPictures
 from irchroma.engines.gpu.device import (
     DeviceArray,

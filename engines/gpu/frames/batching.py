@@ -70,10 +70,7 @@ class BatchedFrame:
         found = self.steps.get((frames, place))
         if found is None:
             tensors = place_of(network, place)
-            found = (
-                input_step(self.small, tensors),
-                output_step(tensors, self.small, self.news, self.fades),
-            )
+            found = (input_step(self.small, tensors), output_step(tensors, self.small, self.news, self.fades))
             self.steps[frames, place] = found
         return found
 

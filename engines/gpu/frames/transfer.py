@@ -60,11 +60,7 @@ class FrameWriter:
     """Fills one block, frame after frame."""
 
     def __init__(
-        self,
-        layout: FrameLayout,
-        block: NDArray[np.uint8],
-        options: TemporalOptions,
-        searches: bool = False,
+        self, layout: FrameLayout, block: NDArray[np.uint8], options: TemporalOptions, searches: bool = False
     ) -> None:
         """Args:
         layout: of the block.

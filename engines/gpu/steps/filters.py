@@ -121,12 +121,7 @@ class Windows:
         return weighted
 
     def led_by_smooth_places(
-        self,
-        guide: DeviceArray,
-        values: DeviceArray,
-        halved: bool,
-        lead: float,
-        night: Night | None = None,
+        self, guide: DeviceArray, values: DeviceArray, halved: bool, lead: float, night: Night | None = None
     ) -> tuple[DeviceArray, DeviceArray]:
         """(n, h, w) of (n, h, w) values, as `smooth_places.lead_by_smooth_places` of the guide (h, w);
         and its models, (2 + 2 n, h', w'), see `smooth_averages`."""

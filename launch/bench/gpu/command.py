@@ -268,8 +268,7 @@ def measure(
         print(f"{name}, at 30 fps:")
         so_far = partial(parts.note, name)
         parts.attempt(
-            name,
-            partial(fitting_streams, open_on, options, size, seconds, batched, LIVE_LIMIT_S, so_far),
+            name, partial(fitting_streams, open_on, options, size, seconds, batched, LIVE_LIMIT_S, so_far)
         )
         for row in parts.found.get(name, []):
             print(_line(row) + ("" if row["keeps_up"] else "   too many"))

@@ -328,11 +328,7 @@ def _in_rows(queue: WorkQueue, mark: Mark, step: Launch | DeviceNetwork) -> list
 
 
 def _starter(
-    queue: WorkQueue,
-    mark: Mark,
-    steps: Sequence[Launch | DeviceNetwork],
-    times: int,
-    record: bool = True,
+    queue: WorkQueue, mark: Mark, steps: Sequence[Launch | DeviceNetwork], times: int, record: bool = True
 ) -> tuple[Callable[[], None], bool]:
     """Starts steps so many times, from a recording where there can be one; they have been run once."""
 

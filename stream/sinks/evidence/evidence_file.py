@@ -10,15 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from irchroma.stream.media.matroska import (
-    Head,
-    Packet,
-    Track,
-    cluster_head,
-    cues,
-    simple_block,
-    text_block,
-)
+from irchroma.stream.media.matroska import Head, Packet, Track, cluster_head, cues, simple_block, text_block
 from irchroma.stream.sinks.evidence import ledger
 from irchroma.stream.sinks.evidence.signing import Signer, fingerprint
 

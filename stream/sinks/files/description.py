@@ -59,11 +59,7 @@ class Description:
 
 def describe(path: Path) -> Description:
     """What the file says; nothing, with a remark, where it cannot be read."""
-    discover, library, glib = (
-        door.extra_module("GstPbutils"),
-        door.modules()["Gst"],
-        door.modules()["GLib"],
-    )
+    discover, library, glib = door.extra_module("GstPbutils"), door.modules()["Gst"], door.modules()["GLib"]
     try:
         found = discover.Discoverer.new(int(_LOOK_S * library.SECOND)).discover_uri(path.absolute().as_uri())
     except glib.Error as error:

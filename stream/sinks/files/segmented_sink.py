@@ -54,11 +54,7 @@ class SegmentedSink:
     keeps_all = True
 
     def __init__(
-        self,
-        path: Path,
-        options: FileSinkOptions,
-        segment_s: float = 0.0,
-        keep: Retention | None = None,
+        self, path: Path, options: FileSinkOptions, segment_s: float = 0.0, keep: Retention | None = None
     ) -> None:
         if segment_s < 0:
             raise StreamOptionError(f"{path}: expected a segment length of 0 or more, got {segment_s:g} s")

@@ -254,14 +254,8 @@ def _warm_paths(at: str) -> dict[str, Any]:
         "properties": {
             "emissivity": {"type": "number", "minimum": 0.05, "maximum": 1},
             "reflected_celsius": {"type": "number"},
-            "measure": {
-                **texts,
-                "description": "NAME=point X,Y, NAME=box X,Y X,Y, NAME=line X,Y X,Y",
-            },
-            "alarm": {
-                **texts,
-                "description": "NAME above CELSIUS, NAME below .., NAME rise KELVIN_A_MINUTE",
-            },
+            "measure": {**texts, "description": "NAME=point X,Y, NAME=box X,Y X,Y, NAME=line X,Y X,Y"},
+            "alarm": {**texts, "description": "NAME above CELSIUS, NAME below .., NAME rise KELVIN_A_MINUTE"},
         },
     }
     return {

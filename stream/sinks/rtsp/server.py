@@ -138,11 +138,7 @@ class _Server:
         return max(mounted, key=len, default="")
 
     def mount(
-        self,
-        address: RtspAddress,
-        factory: Any,
-        refresh: Callable[[bool], None],
-        give_up: Callable[[], None],
+        self, address: RtspAddress, factory: Any, refresh: Callable[[bool], None], give_up: Callable[[], None]
     ) -> None:
         if self._auth is not None:
             rtsp = self._rtsp
