@@ -66,7 +66,6 @@ class CpuDevice:
 
     @property
     def name(self) -> str:
-        """For people."""
         return "CPU"
 
     def current(self) -> AbstractContextManager[Any]:

@@ -41,7 +41,6 @@ class OnnxRuntimeNetwork:
         return said["ycc"], said["confidence"]
 
     def close(self) -> None:
-        """Let go of the session."""
         self._graph.close()
 
 
@@ -85,5 +84,4 @@ class OnnxRuntimeGraph:
         """See `Graph.prepare`: here one form takes all shapes."""
 
     def close(self) -> None:
-        """Let go of the session."""
         self._session = None

@@ -142,7 +142,6 @@ class OpenVinoGraph:
 
     @property
     def name(self) -> str:
-        """Runtime and precision."""
         return f"openvino {self._precision}"
 
     def run(self, inputs: Tensors) -> Tensors:
@@ -158,7 +157,6 @@ class OpenVinoGraph:
         self._request(shapes)
 
     def close(self) -> None:
-        """Let go of the compiled graphs."""
         with self._lock:
             self._compiled.clear()
             self.model = self._core = None
@@ -226,7 +224,6 @@ class OpenVinoCells(TakesEarly):
 
     @property
     def name(self) -> str:
-        """Runtime and precision."""
         return self._whole.name
 
     def first_layers(self) -> list[Tensor]:
@@ -240,7 +237,6 @@ class OpenVinoCells(TakesEarly):
         self._graph(EARLY in shapes).prepare(shapes_in_cells(shapes))
 
     def close(self) -> None:
-        """Let go of the compiled graphs."""
         for one in (self._whole, self._late):
             if one is not None:
                 one.close()
@@ -283,7 +279,6 @@ class OpenVinoNetwork(KnowsEarly):
 
     @property
     def name(self) -> str:
-        """Runtime and precision."""
         return self._graph.name
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
@@ -341,7 +336,6 @@ class OpenVinoNetwork(KnowsEarly):
         return dict(found.most_common())
 
     def close(self) -> None:
-        """Let go of the compiled networks."""
         for one in (self._graph, self._telling):
             if one is not None:
                 one.close()

@@ -81,7 +81,6 @@ class SharedNetwork:
 
     @property
     def name(self) -> str:
-        """The network's."""
         return self._network.name
 
     @property
@@ -179,7 +178,6 @@ class NetworkSeat(KnowsEarly):
 
     @property
     def name(self) -> str:
-        """The shared network's."""
         return self._shared.name
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:

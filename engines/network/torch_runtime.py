@@ -88,7 +88,6 @@ class TorchNetwork:
 
     @property
     def name(self) -> str:
-        """Runtime, device and precision."""
         return f"torch {self._device} {'f16' if self.half else 'f32'}"
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,7 +129,6 @@ class TorchNetwork:
         return self._numbers[name]
 
     def close(self) -> None:
-        """Let go of the weights."""
         self._nodes = []
         self._values = {}
         self._constants = {}

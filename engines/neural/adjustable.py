@@ -221,7 +221,6 @@ class AdjustableColorizer:
         self._submitting_s += time.perf_counter() - start_s
 
     def collect(self) -> DeferredPicture:
-        """The oldest frame in flight."""
         start_s = time.perf_counter()
         picture = self._colorizer.collect()
         self._collecting_s += time.perf_counter() - start_s

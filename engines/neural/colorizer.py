@@ -174,7 +174,6 @@ class NeuralColorizer:
         self._pending.append(job)
 
     def collect(self) -> DeferredPicture:
-        """The oldest frame in flight."""
         if not self._pending:
             raise EngineError("collect without submit")
         job = self._pending.popleft()
@@ -245,7 +244,6 @@ class NeuralColorizer:
             self._beside.fade_in()
 
     def reset(self) -> None:
-        """Forget the past."""
         self._pending.clear()
         self._carried.forget()
         for told in (self._beside, self._given):

@@ -58,7 +58,6 @@ class ExemplarNetwork:
 
     @property
     def name(self) -> str:
-        """The band's network's."""
         return self._own.name
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,7 +157,6 @@ class ExemplarNetwork:
             self._own.abandon()
 
     def close(self) -> None:
-        """Let go of both networks."""
         for network in (self._own, self._frames):
             network.close()
 
@@ -238,7 +236,6 @@ class PreparedNetwork:
 
     @property
     def name(self) -> str:
-        """The network's."""
         return self._network.name
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:

@@ -86,7 +86,6 @@ class SteeredColor:
         self._sizes: tuple[tuple[int, ...], ...] = ()
 
     def reset(self) -> None:
-        """Forget the past."""
         self._last = None
         self._steering.reset()
 

@@ -37,11 +37,9 @@ class GrayColorizer:
         counts: NDArray[np.uint16] | None = None,
         held: bool = False,
     ) -> None:
-        """Take one frame."""
         self._pending.append(GrayPicture(luma_to_rgb(luma)))
 
     def collect(self) -> GrayPicture:
-        """The oldest frame in flight."""
         return self._pending.popleft()
 
     def reset(self) -> None:
@@ -49,5 +47,4 @@ class GrayColorizer:
         self._pending.clear()
 
     def close(self) -> None:
-        """Nothing to let go of."""
         self._pending.clear()

@@ -78,7 +78,6 @@ class DamagedBlocks:
         self._went = self._speed = 0.0  # motion since then, and in a frame before: widths of the picture
 
     def reset(self) -> None:
-        """Forget the frames before."""
         self._before = self._whole = self._earlier = self.lasting = None
         self._told = self._blind = False
         self._forget()

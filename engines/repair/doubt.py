@@ -39,7 +39,6 @@ class Doubt:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the frames before."""
         self._before: Luma | None = None
         self._earlier: Luma | None = None  # two frames ago
         self._told = False  # the decoder knows of a damage that lasts

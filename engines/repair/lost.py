@@ -35,7 +35,6 @@ class LostBlocks:
         self._before: tuple[Any, Any] | None = None
 
     def reset(self) -> None:
-        """Forget the frame before."""
         self._before = None
 
     def find(self, pixels: Pixels) -> Mask | None:

@@ -56,7 +56,6 @@ class Restorer:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the frames before."""
         self._before: Luma | None = None  # as it came
         self._made: deque[Luma] = deque(maxlen=2)  # the last ones, restored
         self._pts_ns: int | None = None

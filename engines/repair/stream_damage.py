@@ -49,7 +49,6 @@ class StreamDamage:
         self._damaged, self._doubt, self._restorer = DamagedBlocks(), Doubt(), Restorer()
 
     def reset(self) -> None:
-        """Forget the frames before."""
         self._damaged.reset()
         self._doubt.reset()
         self._restorer.reset()

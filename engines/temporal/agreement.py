@@ -34,7 +34,6 @@ class Agreement:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the noise."""
         self._noise: float | None = None
         self._local: dict[tuple[int, ...], Plane] = {}
         self._usual_difference: float | None = None

@@ -36,7 +36,6 @@ Codes = NDArray[np.uint8]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The clip, and how it is cut."""
     add = parser.add_argument
     add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     add("--engine", default="nir", metavar="E", help="what colors (default nir)")

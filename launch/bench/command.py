@@ -68,7 +68,6 @@ BENCHES = CommandTable(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One subcommand for each bench."""
     BENCHES.add_to(parser)
 
 

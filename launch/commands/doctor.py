@@ -133,7 +133,6 @@ _ADDITIONS = {  # what it is for -> (modules, extra of the installation)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The report as JSON."""
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the findings there too (- for standard output)"
     )

@@ -43,7 +43,6 @@ COLUMNS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     add = parser.add_argument
     add("folder", type=Path, metavar="DIR", help="holds ir/ and rgb/ with equal file stems")
     add_engine_arguments(parser, "nir")

@@ -64,7 +64,6 @@ class Found:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How long, and whom to ask."""
     add = parser.add_argument
     add("--seconds", type=float, default=3.0, help="how long answers are waited for (3)")
     add(

@@ -61,7 +61,6 @@ _HELP = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One subcommand for each action."""
     made = add_actions(parser, ACTIONS)
     up = made["up"]
     up.add_argument("--config", type=Path, required=True, metavar="FILE", help="cameras, and a table [fleet]")
@@ -99,7 +98,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
     if args.action == "simulate":
         return _simulate(args)
     if args.action == "up":

@@ -17,7 +17,6 @@ EXAMPLE = "irchroma flicker colored.mp4 --input infrared.mp4 --json flicker.json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to measure, against what, and where to write it."""
     add = parser.add_argument
     add("video", type=Path, metavar="VIDEO", help="the video to measure")
     add(

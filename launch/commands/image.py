@@ -38,7 +38,6 @@ EXAMPLE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("input", type=Path, metavar="IN", help="a picture, or a folder of pictures")
     parser.add_argument("output", metavar="OUT", help="a .png or .jpg file, or a folder (FOLDER/ is made)")
     add_engine_arguments(parser, "auto")

@@ -40,7 +40,6 @@ Pull = Callable[[], "NDArray[np.uint8] | None"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is run, for how long, and who looks."""
     parser.add_argument("--engine", default="nir", help="of the run (nir)")
     parser.add_argument("--size", type=size_of, default=(512, 640), metavar="WxH", help="of frames (640x512)")
     parser.add_argument("--rate", type=Fraction, default=Fraction(30), metavar="FPS", help="of frames (30)")

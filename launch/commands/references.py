@@ -45,7 +45,6 @@ STILL_FROM = 8
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One subcommand for each action."""
     made = add_actions(parser, ACTIONS)
     for one in made.values():
         one.add_argument(

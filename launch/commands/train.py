@@ -55,7 +55,6 @@ SYNTHETIC = 24
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Fill the command's parser."""
     add = parser.add_argument
     add(
         "engine",

@@ -17,7 +17,6 @@ EXAMPLE = """irchroma verify night.mkv --key evidence-key.pub.pem
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="what run --evidence has recorded")
     add("--key", type=Path, metavar="PUB", help="the public key that must have signed it, PEM; without, any")

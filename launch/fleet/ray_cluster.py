@@ -128,7 +128,6 @@ class RayCluster:
         return self._draining
 
     def close(self) -> None:
-        """Let go of the cluster."""
         self.ray.kill(self._board)
         self.ray.shutdown()
 

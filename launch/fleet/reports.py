@@ -133,7 +133,6 @@ class FleetPage:
             threading.Thread(target=server.serve_forever, name="fleet page", daemon=True).start()
 
     def close(self) -> None:
-        """Answer no more."""
         for server in self._servers:
             server.shutdown()
             server.server_close()

@@ -132,7 +132,6 @@ class BufferColorizer:
         return made.tobytes()
 
     def close(self) -> None:
-        """Let go of the engine."""
         self._engine.close()
 
 

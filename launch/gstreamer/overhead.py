@@ -25,7 +25,6 @@ _WAIT_S = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which engines, how large, how often."""
     add = parser.add_argument
     add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     add("--engine", action="append", metavar="E", help="palette:ironbow and nir, unless others are named")

@@ -64,7 +64,6 @@ class MemorySource:
         return step
 
     def close(self) -> None:
-        """Nothing to let go of."""
         self.closes += 1
 
 

@@ -95,7 +95,6 @@ class SyntheticSource:
         return self._drops
 
     def close(self) -> None:
-        """Let go of the camera."""
         self._camera, self._drawn = None, []
 
     def _pts_ns(self, number: int) -> int:

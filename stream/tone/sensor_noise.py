@@ -146,7 +146,6 @@ class StripeRemoval:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the sensor."""
         self._tracker: StripeTracker | None = None
         self._bias: NDArray[np.int16] | None = None
         self._number = 0

@@ -55,7 +55,6 @@ class _Held:
         return before is value or (value.nbytes <= SMALL_BYTES and np.array_equal(before, value))
 
     def close(self) -> None:
-        """Give all back."""
         with ExitStack() as last_first:
             last_first.callback(self.run.close)
             for host in self.pinned.values():
@@ -197,7 +196,6 @@ class DeviceGraphNetwork:
 
     @property
     def name(self) -> str:
-        """The graph's."""
         return self._graph.name
 
     def infer(self, luma: Tensor) -> tuple[Tensor, Tensor]:

@@ -182,7 +182,6 @@ class PyCudaDevice:
 
     @property
     def name(self) -> str:
-        """For people."""
         return self._device_name
 
     def current(self) -> Current:

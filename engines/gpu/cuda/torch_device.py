@@ -207,7 +207,6 @@ class TorchDevice:
 
     @property
     def name(self) -> str:
-        """For people."""
         return self._device_name
 
     def current(self) -> Current:

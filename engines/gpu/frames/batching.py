@@ -88,7 +88,6 @@ class BatchSeat:
 
     @property
     def name(self) -> str:
-        """The network's."""
         return self._batcher.name
 
     def ask(self, frame: BatchedFrame, go_on: GoOn) -> None:
@@ -180,7 +179,6 @@ class DeviceBatcher:
 
     @property
     def name(self) -> str:
-        """The network's."""
         return self._networks[self.batches[0]].name
 
     @property

@@ -56,7 +56,6 @@ class ClassicBatch:
     scene: Tensor
 
     def to(self, device: torch.device) -> ClassicBatch:
-        """The batch on another device."""
         return ClassicBatch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 

@@ -64,7 +64,6 @@ class Batch:
     chroma: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on another device."""
         return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 
@@ -129,6 +128,5 @@ class BatchThread(Generic[Made]):
         return item
 
     def close(self) -> None:
-        """End the thread."""
         self._stop.set()
         self._thread.join()

@@ -74,7 +74,6 @@ class Triples:
     goal: Tensor
 
     def to(self, device: torch.device) -> Triples:
-        """The same on another device."""
         return Triples(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
 
 

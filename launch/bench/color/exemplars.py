@@ -76,7 +76,6 @@ class Scene:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Pairs, band, and where the results go."""
     add = parser.add_argument
     add("folder", type=Path, metavar="DIR", help="holds ir/ and rgb/ with equal file stems")
     add("--band", choices=tuple(catalog.BANDS), default="thermal", help="of the pairs")
@@ -337,7 +336,6 @@ class Ways:
         return np.vstack(rows)
 
     def close(self) -> None:
-        """Let go of the networks."""
         for one in (self._alone, self._by_network, self._geometry, self._both):
             one.close()
 

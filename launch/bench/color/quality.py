@@ -67,7 +67,6 @@ class Candidate:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Pairs, band, and where the results go."""
     add = parser.add_argument
     add("folder", type=Path, metavar="DIR", help="holds ir/ and rgb/ with equal file stems")
     add("--band", choices=tuple(catalog.BANDS), default="nir", help="whose networks are run")

@@ -32,7 +32,6 @@ FRAME_NS = 1_000_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The camera's folder, and how many references and frames."""
     add = parser.add_argument
     add("folder", type=Path, metavar="DIR", help="ir/ and rgb/ of one fixed camera, in order")
     add("--band", choices=tuple(catalog.BANDS), default="thermal", help="of the camera")

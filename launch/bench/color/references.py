@@ -84,7 +84,6 @@ class Set_:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The data and where the results go."""
     add = parser.add_argument
     add(
         "data",

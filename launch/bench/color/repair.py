@@ -88,7 +88,6 @@ class Tally:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Pictures, clips, and where the results go."""
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="DIR", help="holds nir/val/ir and the like, or ir alone")
     add("--masks", type=Path, metavar="DIR", help="holes by the names of pictures, in place of drawn ones")

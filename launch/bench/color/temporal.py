@@ -108,7 +108,6 @@ WORK_SIZE = (256, 320)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Clips, engine, and where the numbers go."""
     add = parser.add_argument
     add("--clip", type=Path, action="append", default=[], metavar="VIDEO", help="infrared clip")
     add(

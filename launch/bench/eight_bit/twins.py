@@ -55,7 +55,6 @@ print(json.dumps({"names": [one.name for one in networks], "kinds": networks[-1]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Pairs, and where the numbers go."""
     add = parser.add_argument
     add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     for band in catalog.BANDS:

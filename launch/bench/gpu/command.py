@@ -74,7 +74,6 @@ PARTS_FAILED = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Engine, device, and where the numbers go."""
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     parser.add_argument("--engine", default="nir:best", help="nir or thermal, with :fast or :best")
     parser.add_argument(

@@ -66,7 +66,6 @@ _REGISTERS = re.compile(r"Used (\d+) registers")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where the numbers go."""
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--json", type=Path, metavar="FILE", help="where the numbers go")
     where.add_argument(

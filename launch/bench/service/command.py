@@ -50,7 +50,6 @@ _FAULT = re.compile(r"^\d\d:\d\d:\d\d [EC] |-(CRITICAL|ERROR) \*\*|Traceback|Exc
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Length, engine and source of the run."""
     add = parser.add_argument
     add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     add("--minutes", type=float, default=30.0, help="length of the run (30)")

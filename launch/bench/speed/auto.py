@@ -101,7 +101,6 @@ class Intervals:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """How long and what for."""
     add = parser.add_argument
     add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     add("--minutes", type=float, default=5.0, help="length of the run (5)")

@@ -113,7 +113,6 @@ def _color(network: Network, batch: Tensor, lanes: int) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Sizes of the measurement."""
     add = parser.add_argument
     add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     add("--engine", default="nir", help="engine of all cameras")

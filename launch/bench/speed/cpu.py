@@ -118,7 +118,6 @@ class CpuBenchOptions:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Sizes of the measurement."""
     add = parser.add_argument
     default = CpuBenchOptions()
     add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")

@@ -40,7 +40,6 @@ EXAMPLE = "irchroma bench live --json launch/benchmarks/live.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Sizes of the measurement."""
     add = parser.add_argument
     add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     add("--engine", action="append", help="engine of the runs; may be given again")

@@ -59,7 +59,6 @@ class ClipServer:
         return f"raw:tcp://127.0.0.1:{port}?size={size}&format=gray8&rate={self._rate}&live=1"
 
     def close(self) -> None:
-        """Disconnect everybody."""
         self._ended.set()
         self._listener.close()
         self._thread.join()

@@ -40,7 +40,6 @@ _COMPLAINT = re.compile(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Length and engine of the run."""
     add = parser.add_argument
     add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     add("--minutes", type=float, default=10.0, help="length of the run")

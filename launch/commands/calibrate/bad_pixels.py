@@ -26,7 +26,6 @@ EXAMPLE = "irchroma calibrate bad-pixels recording.mkv --out camera.toml"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to look at and where to write."""
     add = parser.add_argument
     add("source", metavar="RECORDING", help="a recording or camera; any scene, or a dark one")
     add(

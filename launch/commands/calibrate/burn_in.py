@@ -23,7 +23,6 @@ RED = (255, 40, 40)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to look at and where to write."""
     add = parser.add_argument
     add("source", metavar="RECORDING", help="a recording or camera; best while the view changes or pans")
     add("--out", type=Path, required=True, metavar="MASK.png", help="white where something is burnt in")

@@ -30,7 +30,6 @@ EXAMPLE = """irchroma calibrate color rtsp://camera/stream --collect pairs/ --se
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Pairs or a stream that gives them, network, and where to write."""
     add = parser.add_argument
     add(
         "source",

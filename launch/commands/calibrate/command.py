@@ -33,7 +33,6 @@ MEASUREMENTS = CommandTable(
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """One subcommand for each measurement."""
     MEASUREMENTS.add_to(parser)
 
 

@@ -40,7 +40,6 @@ OTHERS = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Pictures of the network's own kind, pictures of others, and where to write."""
     add = parser.add_argument
     add("source", nargs="+", metavar="PAIRS", help="what the network was trained on: folders with ir/, rgb/")
     add(

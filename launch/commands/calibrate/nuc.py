@@ -31,7 +31,6 @@ Recording = NDArray[np.uint8] | NDArray[np.uint16]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to look at, how, and where to write."""
     add = parser.add_argument
     add(
         "source",

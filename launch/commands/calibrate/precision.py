@@ -44,7 +44,6 @@ SPEED_SIZES = {"fast": (256, 320), "best": (352, 416)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to look at, what may be lost, and where to write."""
     add = parser.add_argument
     add("source", nargs="+", metavar="SOURCE", help="your own infrared frames: folders, recordings, cameras")
     add_network_arguments(parser, "; reports go beside it")

@@ -23,7 +23,6 @@ EXAMPLE = "irchroma calibrate reference rtsp://camera/stream --seconds 60 --out 
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What to look at, how often, and where to write."""
     add = parser.add_argument
     add(
         "source",

@@ -150,7 +150,6 @@ _FEWEST_FRAMES = 0.98
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What must be kept, and where to write."""
     add = parser.add_argument
     add("--rate", type=Fraction, default=Fraction(30), metavar="HZ", help="frames a second (30)")
     add("--size", type=size_of, default=(512, 640), metavar="WxH", help="of the camera (640x512)")

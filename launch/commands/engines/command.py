@@ -27,7 +27,6 @@ EXAMPLE = "irchroma engines list"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's parts."""
     parts = parser.add_subparsers(dest="part", metavar="PART", required=True)
     parts.add_parser("list", help="engines, sizes and runtimes on this machine")
     look = parts.add_parser(
@@ -71,7 +70,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do one part."""
     if args.part == "build":
         build_plan(args)
     elif args.part == "twins":

@@ -204,7 +204,6 @@ class Feed:
         return self.live_picture.viewers + (self.whep.count if self.whep is not None else 0) + hls
 
     def close(self) -> None:
-        """Let all viewers go."""
         self.live_picture.end()
         if self.whep is not None:
             self.whep.close()

@@ -235,7 +235,6 @@ class WhepViewers:
         return True
 
     def close(self) -> None:
-        """Let all viewers go."""
         with self._lock:
             self._closed = True
             viewers = list(self._viewers.values())
@@ -344,7 +343,6 @@ class _Viewer:
             pictures.emit("push-buffer", unit.at(self._clock.of(unit.pts_ns, now_ns)))
 
     def close(self) -> None:
-        """Let go of everything."""
         with self._lock:
             self._closed, self._joined = True, False
         self.encoder.leave(self._take)

@@ -192,7 +192,6 @@ class PictureSource:
         return 0
 
     def close(self) -> None:
-        """Forget the list of files."""
         self._places, self._open = [], None
 
     def _file(self, path: Path) -> PictureFile:
