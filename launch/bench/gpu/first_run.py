@@ -60,177 +60,132 @@ def plan_steps(device: str) -> list[Step]:
     Args:
         device: of the programs: `torch` on a GPU, `cpu` to rehearse.
     """
-    python = sys.executable
-    tests = words_of_tests()
-    torch, pycuda = lacks("torch", "onnx"), lacks("pycuda")
-    here: tuple[Why, ...] = (no_gpu, torch)
-    runtime_here: tuple[Why, ...] = ()
-    if device == "cpu":
-        here, runtime_here = (), (lacks_all(RUNTIMES),)
-    kernels = [*tests, "tests/engines/gpu/steps", "tests/engines/gpu/test_check.py"]
-    bench = [python, "-m", "irchroma.launch", "bench", "gpu", "--quick", "--seconds", "1", "--json"]
-    frames = [python, "-m", f"{_PROGRAMS}.frames", "--device", "{device}"]
-    sanitizer = _program("compute-sanitizer") or "compute-sanitizer"
-    # What calls return is checked by whoever calls. Libraries ask the driver for functions that it may not
-    # have (`cuGetProcAddress`), and each refusal would count as an error of ours.
-    # A program whose first call comes late, as after torch's import, would be left unwatched and end well: so
-    # it waits without a limit, and what it found is asked for.
-    sanitized = [
-        sanitizer,
-        "--launch-timeout",
-        "0",
-        "--report-api-errors",
-        "no",
-        "--error-exitcode",
-        "9",
-        "--tool",
-    ]
-    odd_sizes = ["--sizes", "100x75,80x50,640x512"]  # the latter two for encoders too
-    on_gpu = (no_gpu, lacks("pytest"))
-    steps = [
-        Step(
-            "facts",
-            [python, "-m", "irchroma.launch.bench.gpu.first_run", "--facts"],
-            60,
-            rehearsed=True,
-            shows="what the machine has",
-        ),
-        Step(
-            "opens",
-            [*frames, "--sizes", "80x50"],
-            120,
-            (no_gpu, torch),
-            shows="a first sign: small frames without a network. What fails here fails below too",
-        ),
-    ]
-    compiled = {}
-    for compiler in ("nvcc", "nvrtc"):
-        more: tuple[Why, ...] = (lacks_nvcc,) if compiler == "nvcc" else ()
-        compiled[compiler] = Step(
-            f"kernels-{compiler}",
-            [*kernels, "-m", "gpu", "-k", "torch"],
-            240,
-            (*on_gpu, torch, *more),
-            environment={"IRCHROMA_KERNELS": compiler, **_MUST_RUN},
-            shows=f"every kernel gives what the CPU path gives, compiled by {compiler}",
-        )
+    rehearsal = device == "cpu"
     early, late = ("nvcc", "nvrtc") if lacks_nvcc() is None else ("nvrtc", "nvcc")
-    steps.append(compiled[early])
-    doubled = [*tests, "tests/engines/gpu/test_on_gpu.py"]
-    if device == "cpu":
-        alone = [*doubled, "-k", "camera_alone and cpu"]
+    facts = [_PYTHON, "-m", "irchroma.launch.bench.gpu.first_run", "--facts"]
+    signs = "a first sign: small frames without a network. What fails here fails below too"
+    steps = [
+        Step("facts", facts, 60, rehearsed=True, shows="what the machine has"),
+        Step("opens", [*_FRAMES, "--sizes", "80x50"], 120, (no_gpu, _torch), shows=signs),
+        _compiled(early),
+    ]
+    if rehearsal:
+        alone = [*_DOUBLED, "-k", "camera_alone and cpu"]
         steps.append(Step("tests-on-cpu", alone, 180, (lacks("pytest"),), rehearsed=True))
-    whole = [*tests, "tests/engines/gpu/test_run.py", "-m", "gpu"]
-    processes = max(1, usable_cores() // 4)  # live streams of one are held up by Python's lock
-    steps += [
-        _tests(
-            "whole-frames", whole, 300, (*on_gpu, torch), "runs of torch's network color as the CPU does", 120
-        ),
-        Step(
-            "bench-torch",
-            [*bench, "{out}/gpu-torch.json", "--runtime", "torch", "--processes", str(processes)],
-            540,
-            (no_gpu, torch),
-            kept_s=300,
-            shows="parity, time of each kernel and of a frame, frames a second, how many live streams fit",
-        ),
-        Step(
-            "frames-in-flight",
-            [python, "-m", f"{_PROGRAMS}.in_flight", "--device", "{device}"],
-            120,
-            here,
-            rehearsed=True,
-            shows="no frame touches what another in flight needs",
-        ),
-    ]
-    for tool, finds in _SANITIZERS.items():
-        # Of kernels at odd sizes, where accesses out of bounds hide; without a network, whose library's
-        # kernels are not ours to check.
-        words = [*sanitized, tool, *frames, *odd_sizes]
-        needs = (no_gpu, lacks("torch"), lacks_program("compute-sanitizer"))
-        says = "RACECHECK SUMMARY: 0 hazards" if tool == "racecheck" else "ERROR SUMMARY: 0 errors"
-        name, shows = f"sanitizer-{tool}", f"no kernel {finds}"
-        steps.append(Step(name, words, 180, needs, environment=_APART, says=says, shows=shows))
-    if device == "cpu":  # what the sanitizers watch, without one
-        steps.append(Step("frames-unwatched", [*frames, *odd_sizes], 180, rehearsed=True))
-    by_pycuda = [*kernels, "-m", "gpu", "-k", "pycuda"]
-    steps += [
-        _tests("pycuda-kernels", by_pycuda, 240, (*on_gpu, pycuda), "the same kernels by PyCUDA"),
-        _tests(
-            "pycuda-frames",
-            [*doubled, "-m", "gpu", "-k", "pycuda"],
-            180,
-            (*on_gpu, pycuda),
-            "the way of TensorRT's frames, with a copying kernel in its place",
-        ),
-        _tests(
-            "execution-double",
-            [*doubled, "-m", "gpu", "-k", "double"],
-            120,
-            (*on_gpu, torch),
-            "a plan's class on a real stream, with torch in TensorRT's place",
-        ),
-        Step(
-            "bench-comparison",
-            [*bench, "{out}/bench-comparison.json", "--runtime", "comparison"],
-            240,
-            (no_gpu, torch),
-            kept_s=60,
-            shows="torch by itself, and what the GPU can do at most: what the others are held against",
-        ),
-        Step(
-            "soak",
-            [
-                python,
-                "-m",
-                "irchroma.launch.bench.gpu.soak",
-                "--json",
-                "{out}/soak.json",
-                "--device",
-                "{device}",
-            ],
-            200,
-            (*here, *runtime_here),
-            rehearsed=True,
-            shows="16 cameras, opened and closed again and again, leave no memory behind",
-        ),
-        Step(
-            "ncu",
-            [_program("ncu") or "ncu", *_NCU, *frames, "--sizes", "640x512"],
-            150,
-            (no_gpu, lacks("torch"), lacks_program("ncu")),
-            says=_METRICS.partition(",")[0],
-            shows="each kernel's time, bytes and how full it keeps the GPU",
-        ),
-        compiled[late],
-    ]
-    for runtime in library.LIBRARIES:
-        words = [*bench, f"{{out}}/gpu-{runtime}.json", "--runtime", runtime]
-        needs = (no_gpu, lacks_runtime(runtime), pycuda)
-        steps.append(Step(f"bench-{runtime}", words, 420, needs, shows=f"as bench-torch, by {runtime}"))
-    by_reference = [python, "-m", f"{_PROGRAMS}.by_reference", "--device"]
-    if device == "cpu":
-        steps.append(
-            Step(
-                "by-reference-on-cpu",
-                [*by_reference, "cpu"],
-                420,
-                (lacks_all(GRAPH_RUNTIMES),),
-                rehearsed=True,
-            )
-        )
-    for runtime in library.LIBRARIES:
-        both = (no_gpu, lacks_runtime(runtime), lacks("pycuda", "onnx"))
-        name, shows = f"by-reference-{runtime}", "the engine `reference` and a reference of the scene"
-        steps.append(Step(name, [*by_reference, runtime], 420, both, shows=shows))
+    steps += _by_torch(() if rehearsal else (no_gpu, _torch))
+    steps += [_sanitized(tool, finds) for tool, finds in _SANITIZERS.items()]
+    if rehearsal:  # what the sanitizers watch, without one
+        steps.append(Step("frames-unwatched", [*_FRAMES, *_ODD_SIZES], 180, rehearsed=True))
+    steps += [*_by_pycuda(), *_measured(rehearsal), _compiled(late), *_by_runtimes(rehearsal)]
     # The last: whoever lends the machine may watch its log for such faults (Xid 31), and take it back.
-    for name, library_of in (("torch", torch), ("pycuda", pycuda)):
-        words = [python, "-m", f"{_PROGRAMS}.lost", "--device", name]
+    for name, library_of in (("torch", _torch), ("pycuda", _pycuda)):
+        words = [_PYTHON, "-m", f"{_PROGRAMS}.lost", "--device", name]
         shows = "a GPU that is lost, here on purpose, ends neither the process nor the pictures"
         steps.append(Step(f"lost-{name}", words, 90, (no_gpu, library_of), kept_s=30, shows=shows))
     return steps
 
 
+def _compiled(compiler: str) -> Step:
+    needs = (*_ON_GPU, _torch, *((lacks_nvcc,) if compiler == "nvcc" else ()))
+    shows = f"every kernel gives what the CPU path gives, compiled by {compiler}"
+    environment = {"IRCHROMA_KERNELS": compiler, **_MUST_RUN}
+    words = [*_KERNELS, "-m", "gpu", "-k", "torch"]
+    return Step(f"kernels-{compiler}", words, 240, needs, environment=environment, shows=shows)
+
+
+def _by_torch(here: tuple[Why, ...]) -> list[Step]:
+    whole = [*words_of_tests(), "tests/engines/gpu/test_run.py", "-m", "gpu"]
+    colors = "runs of torch's network color as the CPU does"
+    processes = max(1, usable_cores() // 4)  # live streams of one are held up by Python's lock
+    bench = [*_BENCH, "{out}/gpu-torch.json", "--runtime", "torch", "--processes", str(processes)]
+    fits = "parity, time of each kernel and of a frame, frames a second, how many live streams fit"
+    flight = [_PYTHON, "-m", f"{_PROGRAMS}.in_flight", "--device", "{device}"]
+    apart = "no frame touches what another in flight needs"
+    return [
+        _tests("whole-frames", whole, 300, (*_ON_GPU, _torch), colors, 120),
+        Step("bench-torch", bench, 540, (no_gpu, _torch), kept_s=300, shows=fits),
+        Step("frames-in-flight", flight, 120, here, rehearsed=True, shows=apart),
+    ]
+
+
+def _sanitized(tool: str, finds: str) -> Step:
+    """Of kernels at odd sizes, where accesses out of bounds hide; without a network, whose library's kernels
+    are not ours to check.
+
+    What calls return is checked by whoever calls. Libraries ask the driver for functions that it may not have
+    (`cuGetProcAddress`), and each refusal would count as an error of ours. A program whose first call comes
+    late, as after torch's import, would be left unwatched and end well: so it waits without a limit, and what
+    it found is asked for.
+    """
+    words = [_program("compute-sanitizer") or "compute-sanitizer", "--launch-timeout", "0"]
+    words += ["--report-api-errors", "no", "--error-exitcode", "9", "--tool", tool, *_FRAMES, *_ODD_SIZES]
+    needs = (no_gpu, lacks("torch"), lacks_program("compute-sanitizer"))
+    says = "RACECHECK SUMMARY: 0 hazards" if tool == "racecheck" else "ERROR SUMMARY: 0 errors"
+    name, shows = f"sanitizer-{tool}", f"no kernel {finds}"
+    return Step(name, words, 180, needs, environment=_APART, says=says, shows=shows)
+
+
+def _by_pycuda() -> list[Step]:
+    kernels, frames = ([*tests, "-m", "gpu", "-k", "pycuda"] for tests in (_KERNELS, _DOUBLED))
+    copies = "the way of TensorRT's frames, with a copying kernel in its place"
+    double = [*_DOUBLED, "-m", "gpu", "-k", "double"]
+    stands_in = "a plan's class on a real stream, with torch in TensorRT's place"
+    return [
+        _tests("pycuda-kernels", kernels, 240, (*_ON_GPU, _pycuda), "the same kernels by PyCUDA"),
+        _tests("pycuda-frames", frames, 180, (*_ON_GPU, _pycuda), copies),
+        _tests("execution-double", double, 120, (*_ON_GPU, _torch), stands_in),
+    ]
+
+
+def _measured(rehearsal: bool) -> list[Step]:
+    compared = [*_BENCH, "{out}/bench-comparison.json", "--runtime", "comparison"]
+    most = "torch by itself, and what the GPU can do at most: what the others are held against"
+    soak = [
+        _PYTHON,
+        "-m",
+        "irchroma.launch.bench.gpu.soak",
+        "--json",
+        "{out}/soak.json",
+        "--device",
+        "{device}",
+    ]
+    leaves = "16 cameras, opened and closed again and again, leave no memory behind"
+    needs = (lacks_all(RUNTIMES),) if rehearsal else (no_gpu, _torch)
+    ncu = [_program("ncu") or "ncu", *_NCU, *_FRAMES, "--sizes", "640x512"]
+    has = (no_gpu, lacks("torch"), lacks_program("ncu"))
+    full = "each kernel's time, bytes and how full it keeps the GPU"
+    return [
+        Step("bench-comparison", compared, 240, (no_gpu, _torch), kept_s=60, shows=most),
+        Step("soak", soak, 200, needs, rehearsed=True, shows=leaves),
+        Step("ncu", ncu, 150, has, says=_METRICS.partition(",")[0], shows=full),
+    ]
+
+
+def _by_runtimes(rehearsal: bool) -> list[Step]:
+    steps = []
+    for runtime in library.LIBRARIES:
+        words = [*_BENCH, f"{{out}}/gpu-{runtime}.json", "--runtime", runtime]
+        needs = (no_gpu, lacks_runtime(runtime), _pycuda)
+        steps.append(Step(f"bench-{runtime}", words, 420, needs, shows=f"as bench-torch, by {runtime}"))
+    by_reference = [_PYTHON, "-m", f"{_PROGRAMS}.by_reference", "--device"]
+    if rehearsal:
+        on_cpu = (lacks_all(GRAPH_RUNTIMES),)
+        steps.append(Step("by-reference-on-cpu", [*by_reference, "cpu"], 420, on_cpu, rehearsed=True))
+    for runtime in library.LIBRARIES:
+        both = (no_gpu, lacks_runtime(runtime), lacks("pycuda", "onnx"))
+        name, shows = f"by-reference-{runtime}", "the engine `reference` and a reference of the scene"
+        steps.append(Step(name, [*by_reference, runtime], 420, both, shows=shows))
+    return steps
+
+
+_PYTHON = sys.executable
+_KERNELS = [*words_of_tests(), "tests/engines/gpu/steps", "tests/engines/gpu/test_check.py"]
+_DOUBLED = [*words_of_tests(), "tests/engines/gpu/test_on_gpu.py"]
+_BENCH = [_PYTHON, "-m", "irchroma.launch", "bench", "gpu", "--quick", "--seconds", "1", "--json"]
+_FRAMES = [_PYTHON, "-m", f"{_PROGRAMS}.frames", "--device", "{device}"]
+_ODD_SIZES = ["--sizes", "100x75,80x50,640x512"]  # the latter two for encoders too
+_torch, _pycuda = lacks("torch", "onnx"), lacks("pycuda")
+_ON_GPU = (no_gpu, lacks("pytest"))
 _CARRY = """\
 what to carry to a machine without a package index, 25 MB:
   the tracked files                  git archive, 24 MB compressed: the networks are most of it
