@@ -39,30 +39,12 @@ def believed(
     full, none = look.shade or (-2.0, -1.0)  # as dark is nothing
     mint = shade.MINT if look.shade else (2.0, 3.0)  # as yellow is nothing
     steps.append(
-        launch(
-            "believe",
-            (width, height, 1),
-            color=color,
-            guide=guide,
-            out=made,
-            counts=counts,
-            **whole,
-            width=width,
-            height=height,
-            steered=int(color.shape[0] > 4),
-            unsure=options.unsure,
-            sure=options.sure,
-            **unknown(look, options),
-            shade_full=full,
-            shade_none=none,
-            shade_green=shade.GREEN,
-            shade_blue=shade.BLUE,
-            **between(mint=mint),
-            decides=int(look.decided),
-            unmixes=int(look.unmixed),
-            **decided.bounds(),
-        )
-    )
+        launch("believe", (width, height, 1), color=color, guide=guide, out=made, counts=counts, **whole,
+            width=width, height=height, steered=int(color.shape[0] > 4), unsure=options.unsure,
+            sure=options.sure, **unknown(look, options), shade_full=full, shade_none=none,
+            shade_green=shade.GREEN, shade_blue=shade.BLUE, **between(mint=mint), decides=int(look.decided),
+            unmixes=int(look.unmixed), **decided.bounds())
+    )  # fmt: skip
     if counts is not None and look.unmixed:
         _part_by_heat(space, steps, windows, (made, color, counts), halved)
     elif counts is not None:

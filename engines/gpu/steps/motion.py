@@ -116,22 +116,12 @@ class SearchSteps:
         for index in range(PASSES):
             found = level.patches[index % 2]
             steps.append(
-                launch(
-                    "search_patches",
-                    (columns * LANES, rows, 2),
-                    state=self._asked["state"],
-                    pictures=level.pictures,
-                    coarse=coarse,
-                    tried=tried,
-                    found=found,
+                launch("search_patches", (columns * LANES, rows, 2), state=self._asked["state"],
+                    pictures=level.pictures, coarse=coarse, tried=tried, found=found,
                     coarse_width=1 if coarse is None else coarse.shape[3],
-                    coarse_height=1 if coarse is None else coarse.shape[2],
-                    steps=STEPS,
-                    scale_x=width / self._size[1],
-                    scale_y=height / self._size[0],
-                    **size,
-                )
-            )
+                    coarse_height=1 if coarse is None else coarse.shape[2], steps=STEPS,
+                    scale_x=width / self._size[1], scale_y=height / self._size[0], **size)
+            )  # fmt: skip
             tried = found
         spread = {"pictures": level.pictures, "found": tried, "flow": level.flow}
         return [*steps, launch("spread_patches", (width, height, 2), **spread, **size)]
@@ -141,30 +131,13 @@ class SearchSteps:
         finest = self._levels[0].flow
         size = {"width": width, "height": height}
         return [
-            launch(
-                "enlarge_flow",
-                (width, height, 2),
-                state=self._asked["state"],
-                near=self._asked["near"],
-                flow=finest,
-                out=self._flow,
-                rows=self._found["rows"],
-                from_width=finest.shape[3],
-                from_height=finest.shape[2],
-                **size,
-            ),
-            launch(
-                "check_flow",
-                (width, height, 1),
-                state=self._asked["state"],
-                pictures=self._asked["pictures"],
-                flow=self._flow,
-                source=source,
-                moving=moving,
-                **self._found,
-                **size,
-            ),
-        ]
+            launch("enlarge_flow", (width, height, 2), state=self._asked["state"], near=self._asked["near"],
+                flow=finest, out=self._flow, rows=self._found["rows"], from_width=finest.shape[3],
+                from_height=finest.shape[2], **size),
+            launch("check_flow", (width, height, 1), state=self._asked["state"],
+                pictures=self._asked["pictures"], flow=self._flow, source=source, moving=moving,
+                **self._found, **size),
+        ]  # fmt: skip
 
 
 def _patches(length: int) -> int:

@@ -211,54 +211,23 @@ class RecolorSteps:
             near = self._windows.box(stacked, near_radius_px(options.radius_px), "tone.near")
         base = self._space.array("base", (3, height, width))
         self._steps.append(
-            launch(
-                "base",
-                extent,
-                luma=luma,
-                guide=guide,
-                near=near,
-                seen=seen,
-                models=models,
-                out=base,
-                whole_width=luma.shape[1],
-                whole_height=luma.shape[0],
-                radius=options.radius_px,
-                smooth=smooth,
-                smooth_width=smooth.shape[2],
-                smooth_height=smooth.shape[1],
-                smooth_sides=smooth.shape[0] - 1,
-                turned=options.turned,
-                flat=FLAT,
-                gap=GAP,
-                darkest=DARKEST,
-                calm=CALM,
-                **between(lift=LIFT, blue=SKY_BLUE, uneven=UNEVEN, slope=WARM_IS_DARK),
+            launch("base", extent, luma=luma, guide=guide, near=near, seen=seen, models=models, out=base,
+                whole_width=luma.shape[1], whole_height=luma.shape[0], radius=options.radius_px,
+                smooth=smooth, smooth_width=smooth.shape[2], smooth_height=smooth.shape[1],
+                smooth_sides=smooth.shape[0] - 1, turned=options.turned, flat=FLAT, gap=GAP, darkest=DARKEST,
+                calm=CALM, **between(lift=LIFT, blue=SKY_BLUE, uneven=UNEVEN, slope=WARM_IS_DARK),
                 **between(leaves=LEAVES, no_wall=NO_WALL, noise=NOISE, fine=FINE, surfaces=SURFACES),
-                **between(sharp=sharp_in(guide.shape, options.radius_px)),
-                edge_floor=options.edge_floor,
-                detail_floor=options.detail_floor,
-                **size,
-            )
-        )
+                **between(sharp=sharp_in(guide.shape, options.radius_px)), edge_floor=options.edge_floor,
+                detail_floor=options.detail_floor, **size)
+        )  # fmt: skip
         made = self._space.array("tone.shown", (1, 2, height, width))
         curve = {"curve": options.curve, "dark_curve": options.dark_curve, "pivot": options.pivot}
         curve |= {"exponent": options.exponent, "dark_exponent": options.dark_exponent}
         self._steps.append(
-            launch(
-                "finish_tone",
-                extent,
-                base=base,
-                seen=seen,
-                count=self._count,
-                out=made,
-                radius=options.radius_px,
-                **between(dark=self._look.dark_share),
-                least=options.detail_gain,
-                most=CURVED,
-                **curve,
-                **size,
-            )
-        )
+            launch("finish_tone", extent, base=base, seen=seen, count=self._count, out=made,
+                radius=options.radius_px, **between(dark=self._look.dark_share), least=options.detail_gain,
+                most=CURVED, **curve, **size)
+        )  # fmt: skip
         return made
 
     def _chroma_models(
@@ -277,27 +246,11 @@ class RecolorSteps:
         begins, full = self._look.dark_share
         dusk_cb, dusk_cr = night.DUSK
         self._steps.append(
-            launch(
-                "fade_chroma",
-                (width, height, 1),
-                color=color,
-                mean=seen,
-                count=self._count,
-                out=faded,
-                width=width,
-                height=height,
-                fades=int(self._look.unlit is not None),
-                dark=dark,
-                lit=lit,
-                night_color=night.COLOR,
-                night_blue=night.BLUE,
-                dusk_cb=dusk_cb,
-                dusk_cr=dusk_cr,
-                limit=self._limit / 255,
-                night_begins=begins,
-                night_full=full,
-            )
-        )
+            launch("fade_chroma", (width, height, 1), color=color, mean=seen, count=self._count, out=faded,
+                width=width, height=height, fades=int(self._look.unlit is not None), dark=dark, lit=lit,
+                night_color=night.COLOR, night_blue=night.BLUE, dusk_cb=dusk_cb, dusk_cr=dusk_cr,
+                limit=self._limit / 255, night_begins=begins, night_full=full)
+        )  # fmt: skip
         if self._look.unlit is not None:
             dark_windows = Night(self._count, begins, full)
             wide = self._windows.seen(guide, night_px, "night", night=dark_windows)
@@ -313,19 +266,9 @@ class RecolorSteps:
         shape = luma.shape if depth == 1 else (depth, *luma.shape)
         made = self._space.array(name, shape, np.uint8)
         self._steps.append(
-            launch(
-                "apply_models",
-                (luma.shape[1], luma.shape[0], depth),
-                models=models,
-                luma=luma,
-                out=made,
-                borders=borders,
-                width=width,
-                height=height,
-                to_width=luma.shape[1],
-                to_height=luma.shape[0],
-            )
-        )
+            launch("apply_models", (luma.shape[1], luma.shape[0], depth), models=models, luma=luma, out=made,
+                borders=borders, width=width, height=height, to_width=luma.shape[1], to_height=luma.shape[0])
+        )  # fmt: skip
         return made
 
     def _neutral(self, luma: DeviceArray) -> dict[str, object]:

@@ -54,56 +54,29 @@ def look_steps(
     luma = parts["luma"]
     seen = Seen(space.array("luma.seen", luma.shape, np.uint8), space.array("small.seen", work, np.uint8))
     steps = [
-        launch(
-            "show_luma",
-            (target.shape[1], target.shape[0], 1),
-            luma=luma,
-            frame=parts["state"],
-            dither=dither,
-            out=target,
-            tile=dither.shape[0],
-            **sizes(luma.shape, target.shape),
-        )
+        launch("show_luma", (target.shape[1], target.shape[0], 1), luma=luma, frame=parts["state"],
+            dither=dither, out=target, tile=dither.shape[0], **sizes(luma.shape, target.shape))
         for target in (seen.luma, seen.small)
-    ]
+    ]  # fmt: skip
     return seen, steps
 
 
 def input_step(small: DeviceArray, network: Tensors) -> Launch:
     """`neural.padded`, into the network's input memory."""
     _, _, padded_height, padded_width = network.luma.shape
-    return launch(
-        "fill_input",
-        (padded_width, padded_height, 1),
-        small=small,
-        out=network.luma,
-        width=small.shape[1],
-        height=small.shape[0],
-        padded_width=padded_width,
-        half=int(network.luma.dtype == np.float16),
-    )
+    return launch("fill_input", (padded_width, padded_height, 1), small=small, out=network.luma,
+        width=small.shape[1], height=small.shape[0], padded_width=padded_width,
+        half=int(network.luma.dtype == np.float16))  # fmt: skip
 
 
 def output_step(network: Tensors, small: DeviceArray, news: DeviceArray, fades: bool) -> Launch:
     """The network's output cut to (4, h, w) float32; chroma faded in the dark where `fades`."""
     height, width = small.shape
     _, _, padded_height, padded_width = network.luma.shape
-    return launch(
-        "read_output",
-        (width, height, 4),
-        ycc=network.ycc,
-        confidence=network.confidence,
-        small=small,
-        color=news,
-        width=width,
-        height=height,
-        padded_width=padded_width,
-        padded_height=padded_height,
-        half=int(network.luma.dtype == np.float16),
-        fades=int(fades),
-        dark=neutral.DARK[0],
-        lit=neutral.DARK[1],
-    )
+    return launch("read_output", (width, height, 4), ycc=network.ycc, confidence=network.confidence,
+        small=small, color=news, width=width, height=height, padded_width=padded_width,
+        padded_height=padded_height, half=int(network.luma.dtype == np.float16), fades=int(fades),
+        dark=neutral.DARK[0], lit=neutral.DARK[1])  # fmt: skip
 
 
 def memory_steps(
@@ -129,43 +102,12 @@ def memory_steps(
     share = space.array("news.share", (half_height, half_width))
     size = {"width": width, "height": height, "half_width": half_width, "half_height": half_height}
     steps = [
-        launch(
-            "carry",
-            (width, height, 6),
-            frame=frame,
-            color=color,
-            support=support,
-            source=parts["half_source"],
-            out=carried,
-            out_support=carried_support,
-            **size,
-        ),
-        launch(
-            "weigh_news",
-            (half_width, half_height, 1),
-            frame=frame,
-            news=news,
-            color=carried,
-            support=carried_support,
-            trust=parts["trust"],
-            tolerance=parts["tolerance"],
-            shown=parts["shown"],
-            moving=parts["half_moving"],
-            out=support,
-            share=share,
-            **size,
-        ),
-        launch(
-            "remember",
-            (width, height, 4),
-            frame=frame,
-            news=news,
-            carried=carried,
-            share=share,
-            support=support,
-            color=color,
-            shown=shown,
-            **size,
-        ),
-    ]
+        launch("carry", (width, height, 6), frame=frame, color=color, support=support,
+            source=parts["half_source"], out=carried, out_support=carried_support, **size),
+        launch("weigh_news", (half_width, half_height, 1), frame=frame, news=news, color=carried,
+            support=carried_support, trust=parts["trust"], tolerance=parts["tolerance"], shown=parts["shown"],
+            moving=parts["half_moving"], out=support, share=share, **size),
+        launch("remember", (width, height, 4), frame=frame, news=news, carried=carried, share=share,
+            support=support, color=color, shown=shown, **size),
+    ]  # fmt: skip
     return color, steps
