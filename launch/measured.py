@@ -22,16 +22,9 @@ from irchroma.engines.processor import usable_cores
 
 SHOWN = Path("-")
 _PACKAGES = (
-    "irchroma",
-    "numpy",
-    "opencv-python",
-    "openvino",
-    "onnxruntime",
-    "torch",
-    "tensorrt",
-    "tensorrt-rtx",
+    "irchroma", "numpy", "opencv-python", "openvino", "onnxruntime", "torch", "tensorrt", "tensorrt-rtx",
     "pycuda",
-)
+)  # fmt: skip
 
 
 def circumstances() -> dict[str, Any]:

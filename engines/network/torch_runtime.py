@@ -279,16 +279,9 @@ def _constant_of_shape(inputs: list[Any], attributes: Attributes) -> Any:
 
 
 READ_BY_HOST = {
-    "Clip": (1, 2),
-    "ConstantOfShape": (0,),
-    "Pad": (1, 2),
-    "ReduceMean": (1,),
-    "ReduceSum": (1,),
-    "Reshape": (1,),
-    "Resize": (1, 2, 3),
-    "Slice": (1, 2, 3, 4),
-    "Unsqueeze": (1,),
-}
+    "Clip": (1, 2), "ConstantOfShape": (0,), "Pad": (1, 2), "ReduceMean": (1,), "ReduceSum": (1,),
+    "Reshape": (1,), "Resize": (1, 2, 3), "Slice": (1, 2, 3, 4), "Unsqueeze": (1,),
+}  # fmt: skip
 """ONNX operator -> its inputs that are numbers for the host: taken from its memory, so that reading them does
 not wait for a device."""
 

@@ -138,22 +138,11 @@ def out_of_olive(tone: Plane, cb: Plane, cr: Plane, guide: Plane) -> None:
 def bounds() -> dict[str, float]:
     """All of these numbers by name, the two of a pair as `.._begins` and `.._full`: for the device's twin."""
     pairs = {
-        "snow_tone": SNOW_TONE,
-        "snow_luma": SNOW_LUMA,
-        "snow_chroma": SNOW_CHROMA,
-        "snow_red": SNOW_RED,
-        "snow_yellow": SNOW_YELLOW,
-        "leaf_red": LEAF_RED,
-        "leaf_yellow": LEAF_YELLOW,
-        "leaf_beyond": LEAF_BEYOND,
-        "sky_tone": SKY_TONE,
-        "sky_blue": SKY_BLUE,
-        "bark_tone": BARK_TONE,
-        "brown": BROWN,
-        "olive": OLIVE,
-        "hot": HOT,
-        "sunlit": SUNLIT,
-    }
+        "snow_tone": SNOW_TONE, "snow_luma": SNOW_LUMA, "snow_chroma": SNOW_CHROMA, "snow_red": SNOW_RED,
+        "snow_yellow": SNOW_YELLOW, "leaf_red": LEAF_RED, "leaf_yellow": LEAF_YELLOW,
+        "leaf_beyond": LEAF_BEYOND, "sky_tone": SKY_TONE, "sky_blue": SKY_BLUE, "bark_tone": BARK_TONE,
+        "brown": BROWN, "olive": OLIVE, "hot": HOT, "sunlit": SUNLIT,
+    }  # fmt: skip
     told = {
         f"{name}_{end}": pair[place]
         for name, pair in pairs.items()

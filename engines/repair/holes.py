@@ -141,12 +141,7 @@ def _lost(size: Size, random: np.random.Generator) -> Mask:
 
 
 KINDS: dict[str, Draw] = {
-    "center": _center,
-    "blocks": _blocks,
-    "blobs": _blobs,
-    "strokes": _strokes,
-    "rows": _rows,
-    "text": _text,
+    "center": _center, "blocks": _blocks, "blobs": _blobs, "strokes": _strokes, "rows": _rows, "text": _text,
     "lost": _lost,
-}
+}  # fmt: skip
 """Name -> how such a hole is drawn."""

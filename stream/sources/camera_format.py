@@ -11,13 +11,8 @@ from irchroma.stream.errors import SourceFormatError, StreamOptionError
 from irchroma.stream.sources.video_format import LAYOUTS
 
 _V4L2_NAMES = {
-    "Y16": "GRAY16_LE",
-    "Y16_BE": "GRAY16_BE",
-    "Y8": "GRAY8",
-    "GREY": "GRAY8",
-    "YUYV": "YUY2",
-    "MJPG": "JPEG",
-}
+    "Y16": "GRAY16_LE", "Y16_BE": "GRAY16_BE", "Y8": "GRAY8", "GREY": "GRAY8", "YUYV": "YUY2", "MJPG": "JPEG",
+}  # fmt: skip
 _KIND_RANK = {"counts": 0, "gray": 1, "planar": 2, "semi": 2, "packed": 2, "JPEG": 3, "H264": 4, "rgb": 5}
 _MEDIA = {"image/jpeg": "JPEG", "video/x-h264": "H264"}
 _SMOOTH_HZ = 15

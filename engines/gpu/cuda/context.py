@@ -13,22 +13,13 @@ from irchroma.engines.errors import DeviceLost, EngineError
 # error. To continue using CUDA, the process must be terminated and relaunched" (CUDA Driver API 13.0, 6.1,
 # CUresult). With the words in which PyCUDA and torch hand them on: those of `cudaGetErrorString`.
 STICKY = {
-    214: "uncorrectable ECC error",
-    220: "uncorrectable NVLink error",
-    226: "nvlink or a hardware error",
-    700: "illegal memory access",
-    702: "launch timed out",
-    710: "device-side assert",
-    714: "hardware stack error",
-    715: "illegal instruction",
-    716: "misaligned address",
-    717: "operation not supported on global/shared address space",
-    718: "invalid program counter",
-    719: "launch failure",
-    721: "tensor memory not completely freed",
-    810: "MPS client has been terminated",
+    214: "uncorrectable ECC error", 220: "uncorrectable NVLink error", 226: "nvlink or a hardware error",
+    700: "illegal memory access", 702: "launch timed out", 710: "device-side assert",
+    714: "hardware stack error", 715: "illegal instruction", 716: "misaligned address",
+    717: "operation not supported on global/shared address space", 718: "invalid program counter",
+    719: "launch failure", 721: "tensor memory not completely freed", 810: "MPS client has been terminated",
     999: "unknown error",
-}
+}  # fmt: skip
 _lost: dict[int, str] = {}
 
 

@@ -14,17 +14,8 @@ from irchroma.engines.errors import EngineUnavailable
 from irchroma.engines.gpu.kernels.source import FOLDER, UNIT, ExtentStruct, Launch, kernel_names
 
 FLAGS = (
-    "-x",
-    "c++",
-    "-std=c++17",
-    "-O2",
-    "-ffp-contract=off",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-    "-fPIC",
-    "-shared",
-)
+    "-x", "c++", "-std=c++17", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared",
+)  # fmt: skip
 
 
 def compiler() -> str | None:

@@ -17,18 +17,9 @@ from irchroma.engines.errors import EngineError
 
 FOLDER = Path(__file__).parent
 FILES = (
-    "prepare.cu",
-    "temporal.cu",
-    "windows.cu",
-    "smooth.cu",
-    "tone.cu",
-    "borders.cu",
-    "believed.cu",
-    "recolor.cu",
-    "heat.cu",
-    "scenery.cu",
-    "motion.cu",
-)
+    "prepare.cu", "temporal.cu", "windows.cu", "smooth.cu", "tone.cu", "borders.cu", "believed.cu",
+    "recolor.cu", "heat.cu", "scenery.cu", "motion.cu",
+)  # fmt: skip
 UNIT = "".join(f'#include "{name}"\n' for name in FILES)
 BLOCK = (32, 8)
 """Threads of a block along x and y."""

@@ -22,14 +22,9 @@ _TACTIC = re.compile(r"TacticName: ([^,]+)")
 # xmma's names: the types of both factors, of the sum and of what is scaled, of the result.
 _FACTORS = re.compile(r"_(f16f16|bf16bf16|f32f32|tf32tf32|i8i8|e4m3e4m3|s8s8)_(\w*?\d+)")
 _BY_FACTOR = {
-    "f16f16": "fp16",
-    "bf16bf16": "bf16",
-    "f32f32": "fp32",
-    "tf32tf32": "fp32",
-    "i8i8": "int8",
-    "s8s8": "int8",
-    "e4m3e4m3": "fp8",
-}
+    "f16f16": "fp16", "bf16bf16": "bf16", "f32f32": "fp32", "tf32tf32": "fp32", "i8i8": "int8",
+    "s8s8": "int8", "e4m3e4m3": "fp8",
+}  # fmt: skip
 # TensorRT-RTX 1.7 says `Datatype: Half`; TensorRT 10 `Format/Datatype: Half`, or a sentence with FP16.
 _PRECISIONS = (
     ("bfloat16", "bf16"),

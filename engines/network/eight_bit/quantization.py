@@ -40,17 +40,9 @@ FP8_OPSET = 19  # the first whose QuantizeLinear knows float8
 WEIGHT_LEVELS = 64
 """Of an int8 twin's weights, on either side of 0: 7 bits, see above."""
 FLOAT_GROUPS = (
-    "stem",
-    "stages.0.0",
-    "lateral16",
-    "context",
-    "down8",
-    "lateral8",
-    "down4",
-    "lateral4",
-    "head",
+    "stem", "stages.0.0", "lateral16", "context", "down8", "lateral8", "down4", "lateral4", "head",
     "textured",
-)
+)  # fmt: skip
 """What stays in float in a twin for processors: the first layer, whose one input channel gains nothing, the
 last ones, whose classes are near each other, and the narrow ones before and between scales: 4 % of the work
 and, rounded, half of the flicker that is left where sums are not."""

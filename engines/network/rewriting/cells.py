@@ -20,14 +20,8 @@ MEANS = ("luma", "own", "sureness")
 """Inputs of whose cells the means are taken."""
 OUTPUTS = ("ycc", "confidence")
 _TAIL = {
-    "Add": 3,
-    "Interpolate": 1,
-    "Maximum": 2,
-    "Minimum": 2,
-    "Multiply": 2,
-    "Subtract": 1,
-    "VariadicSplit": 1,
-}
+    "Add": 3, "Interpolate": 1, "Maximum": 2, "Minimum": 2, "Multiply": 2, "Subtract": 1, "VariadicSplit": 1,
+}  # fmt: skip
 _LIMITS = ((0.0, 1.0), (-0.5, 0.5), (-0.5, 0.5))
 """Of Y', Cb, Cr."""
 _PARTS = 7

@@ -16,17 +16,9 @@ from numpy.typing import NDArray
 from irchroma.engines.network.network import Tensor
 
 _TAIL = {
-    "Add": 3,
-    "AvgPool": 2,
-    "Concat": 2,
-    "Interpolate": 2,
-    "Maximum": 3,
-    "Minimum": 3,
-    "Multiply": 4,
-    "Slice": 6,
-    "Sqrt": 1,
-    "Subtract": 1,
-}
+    "Add": 3, "AvgPool": 2, "Concat": 2, "Interpolate": 2, "Maximum": 3, "Minimum": 3, "Multiply": 4,
+    "Slice": 6, "Sqrt": 1, "Subtract": 1,
+}  # fmt: skip
 _TAIL_SLICES = [(0, 1), (0, 2), (1, 2), (2, 3), (2, 4), (4, 5)]
 _TAIL_NUMBERS = [-0.5, 0.0, 0.0, 1e-4, 0.5, 1.0, 1.0, 4.0]
 _TEXTURE_PX = 5

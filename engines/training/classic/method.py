@@ -16,17 +16,8 @@ from irchroma.engines.training.classic.lab import lab_to_rgb, luma_to_lightness
 from irchroma.engines.training.color.objective import rgb_to_ycc
 
 SCENES = (
-    "country",
-    "field",
-    "forest",
-    "indoor",
-    "mountain",
-    "oldbuilding",
-    "street",
-    "urban",
-    "water",
-    "road",
-)
+    "country", "field", "forest", "indoor", "mountain", "oldbuilding", "street", "urban", "water", "road",
+)  # fmt: skip
 """The kinds of scene that the file names of the training pictures tell."""
 UNKNOWN = -1
 

@@ -38,14 +38,8 @@ METHODS: dict[str, Callable[[], RepairMethod]] = {
 FIXED_SIZE = ("context-encoder",)
 """Those whose graph takes pictures of SIDE pixels alone."""
 SHARES = {
-    "center": 0.1,
-    "blocks": 0.2,
-    "blobs": 0.35,
-    "strokes": 0.15,
-    "rows": 0.05,
-    "text": 0.05,
-    "lost": 0.1,
-}
+    "center": 0.1, "blocks": 0.2, "blobs": 0.35, "strokes": 0.15, "rows": 0.05, "text": 0.05, "lost": 0.1,
+}  # fmt: skip
 """Kind of hole -> share of the crops: what a network is asked for are patches rather than thin lines."""
 ZOOM = (0.6, 2.5)
 """Source pixels per pixel of a crop."""

@@ -15,16 +15,9 @@ from irchroma.launch.run.settings.options import RunConfig
 log = logging.getLogger(__name__)
 
 _LIVE = (
-    "view.",
-    "osd.",
-    "engine",
-    "neural.",
-    "palette.",
-    "tone_map.",
-    "privacy.masks",
-    "color_camera",
+    "view.", "osd.", "engine", "neural.", "palette.", "tone_map.", "privacy.masks", "color_camera",
     "repeat_s",
-)
+)  # fmt: skip
 """What a configuration that is read again may change."""
 _NOT_LIVE = ("neural.reference", "palette.gain", "palette.offset")
 """Of these what is built into a run."""

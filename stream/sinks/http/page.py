@@ -16,16 +16,9 @@ from irchroma.stream.view.views import VIEWS
 
 ASSETS = Path(__file__).parent / "assets"
 _SCRIPTS = (
-    "controls.js",
-    "video.js",
-    "own_view.js",
-    "thermometer.js",
-    "adjust.js",
-    "masks.js",
-    "charts.js",
-    "figures.js",
-    "talk.js",
-)
+    "controls.js", "video.js", "own_view.js", "thermometer.js", "adjust.js", "masks.js", "charts.js",
+    "figures.js", "talk.js",
+)  # fmt: skip
 
 
 @cache

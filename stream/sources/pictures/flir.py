@@ -96,23 +96,10 @@ class FlirConstants:
 
 
 _PLACES = {
-    "emissivity": 0x20,
-    "distance": 0x24,
-    "reflected": 0x28,
-    "atmosphere": 0x2C,
-    "window": 0x30,
-    "window_transmission": 0x34,
-    "humidity": 0x3C,
-    "r1": 0x58,
-    "b": 0x5C,
-    "f": 0x60,
-    "alpha1": 0x70,
-    "alpha2": 0x74,
-    "beta1": 0x78,
-    "beta2": 0x7C,
-    "x": 0x80,
-    "r2": 0x30C,
-}
+    "emissivity": 0x20, "distance": 0x24, "reflected": 0x28, "atmosphere": 0x2C, "window": 0x30,
+    "window_transmission": 0x34, "humidity": 0x3C, "r1": 0x58, "b": 0x5C, "f": 0x60, "alpha1": 0x70,
+    "alpha2": 0x74, "beta1": 0x78, "beta2": 0x7C, "x": 0x80, "r2": 0x30C,
+}  # fmt: skip
 _OFFSET_PLACE = 0x308  # int32
 
 
