@@ -3,7 +3,8 @@
 Two signs, of which the first needs a view that changes. Where the camera or the scene moves, an edge that
 stays in every frame, at pixels that hardly change while their neighborhood does, is not the scene's. And
 letters are strokes of one width, white or black to the end of the range, at least some in a row; digits of a
-clock that change are in such a row too. A still view without letters gives nothing, rather than its edges.
+clock that change are in such a row too. A still view without letters gives nothing, rather than its edges;
+nor do the noise and the drift of 16-bit counts, of which a cool night is full.
 """
 
 from __future__ import annotations
@@ -47,6 +48,11 @@ LETTERS = 4
 """In a row, at least."""
 LETTER_PX = (6, 72)
 """Height of letters."""
+COUNTS_AT = (80.0, 175.0)
+"""Gray levels of counts' outermost hundredths: what is burnt in is far beyond, and a cool scene's drift is no
+change of its view."""
+NOISES = 24.0
+"""Deviations of the counts' noise that the range has at least."""
 GROWN_PX = 3
 """Around what was found: antialiased rims, dark outlines, what the codec has spread."""
 
@@ -57,6 +63,7 @@ class BurnInFinder:
     def __init__(self) -> None:
         self.frames = 0
         self._last: NDArray[np.uint8] | None = None
+        self._span = 0.0
         empty = np.zeros((0, 0), np.float32)
         self._sum = self._squares = self._edge = empty
         self._strokes: list[Plane] = [empty, empty]
@@ -72,7 +79,7 @@ class BurnInFinder:
         Raises:
             CalibrationError: its size differs from the others'.
         """
-        luma = _luma(pixels)
+        luma = self._luma(pixels)
         if self._last is not None and self._last.shape != luma.shape:
             raise CalibrationError(f"the picture's size changed from {self._last.shape} to {luma.shape}")
         if self._last is not None and np.array_equal(self._last, luma):
@@ -114,6 +121,23 @@ class BurnInFinder:
     def lively(self) -> float:
         """Share of the picture in which the view changed."""
         return float((self._around() >= LIVELY_LEVELS).mean())
+
+    def _luma(self, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
+        """(H, W) uint8: itself, a color picture's luma, or counts about the mean around them, on one scale.
+
+        Counts drift by more than a cool scene has, and not everywhere by the same.
+        """
+        if pixels.ndim == 3:
+            return rgb_to_luma(np.asarray(pixels, np.uint8))
+        if pixels.dtype == np.uint8:
+            return np.asarray(pixels, np.uint8)
+        low, high = np.percentile(pixels[::4, ::4], (1, 99))
+        values = pixels.astype(np.float32)
+        self._span = self._span or max(float(high - low), NOISES * _noise(values), 1.0)
+        side = min(NEIGHBORHOOD_PX, *values.shape)
+        about = cv2.blur(np.clip(values, low, high), (side, side))  # what is burnt in is far from all else
+        gray = (values - about) * ((COUNTS_AT[1] - COUNTS_AT[0]) / self._span) + sum(COUNTS_AT) / 2
+        return np.asarray(np.clip(gray, 0, 255), np.uint8)
 
     def _deviation(self) -> Plane:
         mean = self._sum / self.frames
@@ -157,14 +181,10 @@ class BurnInFinder:
         return found
 
 
-def _luma(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """(H, W) uint8: itself, the luma of a color picture, or counts between their outermost hundredths."""
-    if pixels.ndim == 3:
-        return rgb_to_luma(np.asarray(pixels, np.uint8))
-    if pixels.dtype == np.uint8:
-        return np.asarray(pixels, np.uint8)
-    low, high = np.percentile(pixels[::4, ::4], (1, 99))
-    return np.asarray(np.clip((pixels - low) * (235.0 / max(high - low, 1.0)) + 10.0, 0, 255), np.uint8)
+def _noise(values: Plane) -> float:
+    """Standard deviation of what differs from pixel to pixel, counts."""
+    fine = (values[1:, 1:] - values[1:, :-1] - values[:-1, 1:] + values[:-1, :-1]) / 2
+    return float(1.4826 * np.median(np.abs(fine)))
 
 
 def _rows(strokes: NDArray[np.uint8]) -> list[tuple[int, int, int, int]]:

@@ -60,6 +60,26 @@ def test_a_panning_view_without_anything_burnt_in_gives_next_to_nothing() -> Non
     assert found([view(number, 12) for number in range(30)]).mean() < 0.002
 
 
+def counts(number: int) -> np.ndarray:
+    """(120, 160) uint16: a lawn of 40 counts with something cold on it, in noise, drifting."""
+    random = np.random.default_rng(4)
+    lawn = cv2.GaussianBlur(random.normal(0, 1, (120, 160)).astype(np.float32), (0, 0), 2.5)
+    lawn = 3000 + 10 * lawn / lawn.std()
+    lawn[100:110, 60:72] -= 150
+    drift = cv2.resize(random.normal(0, 1, (3, 4)), (160, 120), interpolation=cv2.INTER_CUBIC)
+    noise = np.random.default_rng(100 + number).normal(0, 6, lawn.shape)
+    return np.round(lawn + 0.3 * number * drift + noise).astype(np.uint16)
+
+
+def test_noise_and_drift_of_a_cool_night_in_counts_are_no_change_of_the_view() -> None:
+    frames = [counts(number) for number in range(60)]
+    assert not found(frames).any()
+    name = text(np.zeros((120, 160), np.uint8), "GATE 7", (20, 30)) > 128
+    for frame in frames:
+        frame[name] = 65535
+    assert found(frames)[name].mean() > 0.9
+
+
 def test_too_few_frames_and_another_size_are_told() -> None:
     finder = BurnInFinder()
     finder.add(view(0, 0))

@@ -89,6 +89,25 @@ def test_uniform_views_give_the_pattern_to_a_tenth_and_better() -> None:
     assert not is_uniform(scene.pixels.astype(np.float32))
 
 
+def test_a_lawn_at_night_that_is_as_even_as_a_lens_cap_is_a_scene() -> None:
+    random = np.random.default_rng(5)
+    lawn = cv2.GaussianBlur(random.normal(0, 1, (120, 160)).astype(np.float32), (0, 0), 1.5)
+    pattern = random.normal(0, 3, lawn.shape) + random.normal(0, 3, 160)
+    seen = (3000 + 12 * lawn / lawn.std() + pattern).astype(np.float32)
+    assert not is_uniform(seen)
+    with pytest.raises(CalibrationError, match="stands still"):
+        measure([np.stack([seen] * 20).astype(np.uint16)], np.zeros(seen.shape, bool), "auto")
+    with pytest.raises(CalibrationError, match="not uniform"):
+        measure([np.stack([seen] * 20).astype(np.uint16)], np.zeros(seen.shape, bool), "one-point")
+    cat = [np.round(seen + random.normal(0, 2, seen.shape)).astype(np.uint16) for _ in range(40)]
+    for number, frame in enumerate(cat):
+        frame[50:80, 10 + 3 * number : 30 + 3 * number] += 150
+    with pytest.raises(CalibrationError, match="stands still"):  # what walks is no pan
+        from_scene(cat, np.zeros(seen.shape, bool))
+    bulge = -8 * np.hypot(*np.meshgrid(np.linspace(-1, 1, 160), np.linspace(-1, 1, 120)))  # a lens's shade
+    assert is_uniform((3000 + bulge + pattern).astype(np.float32))
+
+
 def test_a_scene_that_moves_past_gives_the_pattern_without_eating_the_scene() -> None:
     camera = SyntheticCamera(parse_test_address(f"test:thermal?fpn=8&stripes=4&pan=40&shake=4&{SMALL}"))
     frames = [camera.frame(number).pixels for number in range(0, 135, 3)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from irchroma.calibration.bad_pixels import BadPixelFinder
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.recordings import read_frames
-from irchroma.launch.commands.calibrate.overview import draw_bad_pixels
+from irchroma.launch.commands.calibrate.overview import draw_bad_pixels, told
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.picture_files import write_rgb
 from irchroma.stream.sensor.profile import (
@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Look, write the profile and a picture of what was found."""
     profile = load_profile(args.out) if args.out.exists() else CameraProfile(args.out.stem)
+    print(told(args.source, args.seconds), flush=True)
     finder, progress = BadPixelFinder(), Progress(args.seconds or None)
     start_ns: int | None = None
     part = ""

@@ -11,7 +11,7 @@ import numpy as np
 from irchroma.calibration.burn_in import BurnInFinder
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.recordings import read_frames
-from irchroma.launch.commands.calibrate.overview import shown
+from irchroma.launch.commands.calibrate.overview import shown, told
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.picture_files import write_rgb
 
@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> int:
         raise CalibrationError(
             f"--out {args.out}: expected a name that ends in .png, which keeps a mask exact"
         )
+    print(told(args.source, args.seconds), flush=True)
     finder, progress = BurnInFinder(), Progress(args.seconds or None)
     start_ns = next_ns = None
     last = None

@@ -28,6 +28,9 @@ EXAMPLE = """irchroma calibrate color rtsp://camera/stream --collect pairs/ --se
   irchroma calibrate color pairs/ --engine nir --out gate.onnx
   irchroma run rtsp://camera/stream --to rtsp://:8554/gate --engine nir --weights gate.onnx"""
 
+LEAST_DETAIL = 0.85
+"""Share of the detail kept that a tuned network may be without a word."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
@@ -56,8 +59,6 @@ def run(args: argparse.Namespace) -> int:
     """Tune, judge, and write the network and a JSON report; or nothing, with one line that says why."""
     engine, size = asked_network(args)
     options = ColorTuningOptions(engine, size, args.weights, args.held, args.threads, args.only)
-    if args.seconds < 0:
-        raise CalibrationError(f"--seconds must be 0 or more, got {args.seconds:g}")
     with tempfile.TemporaryDirectory(prefix="irchroma-pairs-") as made:
         collected = args.collect or Path(made)
         streams = [source for source in args.source if not Path(source).is_dir()]
@@ -83,6 +84,12 @@ def run(args: argparse.Namespace) -> int:
     record = NetworkRecord(options.engine, options.size, TUNED, "", (), result.learned)
     save(result.model if args.only else with_record(result.model, record), args.out)
     write_json(args.out.with_name(f"{args.out.stem}-report.json"), report(options, result))
+    kept = result.after.detail_kept / max(result.before.detail_kept, 1e-3)
+    if kept < LEAST_DETAIL:
+        print(
+            f"look at pictures before you use it: people and cars stand out {100 * kept:.0f} % as much as"
+            " before, since the colors that it learned from are as dark"
+        )
     print(f"{args.out}: written; try it: irchroma run .. --engine {args.engine} --weights {args.out}")
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from irchroma.calibration.errors import CalibrationError
 from irchroma.launch.arguments import CommandTable
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         CalibrationError: a time or number below 0.
         ConfigError: the result would replace what is measured, or cannot be written.
     """
-    if getattr(args, "seconds", 0.0) < 0:
+    if not 0 <= getattr(args, "seconds", 0.0) < math.inf:
         raise CalibrationError(f"--seconds must be 0 (all of it) or more, got {args.seconds:g}")
     if getattr(args, "frames", 0) < 0:
         raise CalibrationError(f"--frames must be 0 (all of them) or more, got {args.frames}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.recordings import read_frames
 from irchroma.calibration.uniformity import Uniformity, from_scene, is_uniform, one_point, two_point
-from irchroma.launch.commands.calibrate.overview import draw_uniformity
+from irchroma.launch.commands.calibrate.overview import draw_uniformity, told
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.picture_files import write_rgb
 from irchroma.stream.sensor.correction import Correction
@@ -77,7 +78,13 @@ def run(args: argparse.Namespace) -> int:
     bad = np.zeros(size, bool) if known is None else known > 0
     if bad.shape != size:
         raise CalibrationError(f"the profile is of {bad.shape[::-1]} pixels, the recording of {size[::-1]}")
-    found = measure(recordings, bad, args.method)
+    progress = Progress(1.0)
+    try:
+        found = measure(
+            recordings, bad, args.method, lambda share: progress.update(share, "comparing frames")
+        )
+    finally:
+        progress.close()
     parts = CameraFaults(offset=found.offset, gain=found.gain, gain_about=found.about)
     stripes = profile.faults.stripes if args.track_stripes is None else args.track_stripes
     new = with_faults(
@@ -100,8 +107,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def measure(recordings: list[Recording], bad: NDArray[np.bool_], method: str) -> Uniformity:
+def measure(
+    recordings: list[Recording],
+    bad: NDArray[np.bool_],
+    method: str,
+    on_progress: Callable[[float], None] | None = None,
+) -> Uniformity:
     """The non-uniformity, by the method named or the one that the recordings allow.
+
+    `on_progress` is called with the share done, [0, 1], where that takes seconds.
 
     Raises:
         CalibrationError: they do not show what the method needs.
@@ -127,11 +141,12 @@ def measure(recordings: list[Recording], bad: NDArray[np.bool_], method: str) ->
                 "this view is not uniform: cover the lens, or use --method scene with a slow pan"
             )
         return one_point(means[0], bad)
-    return from_scene(list(recordings[0]), bad)
+    return from_scene(list(recordings[0]), bad, on_progress)
 
 
 def _frames(source: str, seconds: float) -> Recording:
     """(n, H, W): frames of one size, without repetitions, evenly thinned to bound the memory."""
+    print(told(source, seconds), flush=True)
     kept: list[Recording] = []
     step, progress = 1, Progress(seconds or None)
     start_ns: int | None = None

@@ -1,4 +1,4 @@
-"""Pictures of what a calibration found, for people to look at."""
+"""What a calibration looks at and what it found, for people: a line, and pictures."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from numpy.typing import NDArray
 
 from irchroma.engines.reference.pictures import Reference
 from irchroma.stream.sensor.profile import BLINKING, DEAD, STUCK
+from irchroma.stream.sinks.open_sink import public
 
 Rgb = NDArray[np.uint8]
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 COLORS = {DEAD: (255, 60, 60), STUCK: (255, 220, 0), BLINKING: (0, 220, 255)}
 RING_PX = 4
+
+
+def told(source: str, seconds: float) -> str:
+    """One line for people: what is about to be read, and how long that is at most."""
+    long = f"up to {seconds:g} s" if seconds else "all"
+    return f"reading {public(source)}: {long} of it (--seconds)"
 
 
 def shown(values: NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.uint16]) -> Rgb:
