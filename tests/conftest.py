@@ -26,6 +26,8 @@ from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.stream.errors import StreamError
 from irchroma.stream.gstreamer import door
 
+pytest_plugins = ["tests.hangs"]
+
 
 def _has_gst() -> bool:
     try:
