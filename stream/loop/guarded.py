@@ -98,7 +98,7 @@ class GuardedColorizer:
 
         Raises:
             Exception: the very first engine, which took long to be made, cannot be, and that `lasts`.
-                Whatever else ends its making is tried again.
+                Whatever else ends its making is tried again, until it is made or cannot be for good.
         """
         self._newest = (luma, counts)
         self._take_first()
@@ -240,7 +240,8 @@ class GuardedColorizer:
             return
         with self._lock:
             self._starting, self._rebuilding = None, False
-            engine, wanted = made[0], self._attended is None and not self._closed
+            engine = made[0]
+            wanted = self._attended is None and self._next is None and not self._closed
             if wanted and not isinstance(engine, BaseException):
                 fade_in: Callable[[], None] | None = getattr(engine, "fade_in", None)
                 if fade_in is not None:
@@ -358,6 +359,8 @@ class GuardedColorizer:
             with self._lock:
                 self._rebuilding = False
                 if self._attended is None and make is self._make:
+                    if lasts(error) and not self._proven:  # as one that ends the very first try
+                        self._starting, self._rebuilding = [error], True
                     self._retry_later(error)
             return
         with self._lock:

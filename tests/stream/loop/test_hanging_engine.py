@@ -217,6 +217,47 @@ def test_an_engine_that_fails_to_be_made_after_pictures_have_gone_out_is_made_on
     guarded.close()
 
 
+@pytest.mark.parametrize("kind", [ValueError, EngineUnavailable])
+def test_an_engine_that_fails_and_then_cannot_be_made_for_good_is_not_tried_for_ever(
+    kind: type[Exception],
+) -> None:
+    may_end, tries = threading.Event(), list[int]()
+
+    def make() -> Fading:
+        tries.append(1)
+        if len(tries) > 1:
+            raise kind("no such weights")
+        assert may_end.wait(30)
+        raise RuntimeError("the network has not answered for 20 s")
+
+    guarded = GuardedColorizer(make, deadlines=Deadlines(start_s=0.05))
+    assert guarded.submit(LUMA, 0, None, False) is None
+    may_end.set()
+    with pytest.raises(kind, match="no such weights"):
+        until(lambda: guarded.submit(LUMA, 1, None, False) is not None)
+    assert len(tries) == 2
+    guarded.close()
+
+
+def test_what_has_colored_is_made_again_whatever_it_fails_of_and_another_choice_takes_over() -> None:
+    tries: list[int] = []
+
+    def make() -> Tinted:
+        tries.append(1)
+        if len(tries) > 1:
+            raise EngineUnavailable("its weights are on a disk that is away")
+        return Tinted("first", lives=1)
+
+    guarded = GuardedColorizer(make)
+    assert colored(guarded)
+    assert not colored(guarded)
+    until(lambda: not colored(guarded) and len(tries) == 2 and guarded.reason is not None)
+    assert not colored(guarded)
+    assert exchanged(guarded, Tinted("second")) is None
+    assert colored(guarded)
+    guarded.close()
+
+
 def test_a_run_that_ends_before_its_engine_is_made_lets_go_of_it() -> None:
     may_end, engine = threading.Event(), Fading("late")
 
