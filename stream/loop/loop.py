@@ -23,7 +23,7 @@ from irchroma.stream.loop.guarded import GuardedColorizer, StoppedEarly, lasts
 from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.loop.raw_keeper import RawKeeper
 from irchroma.stream.loop.reader import ReconnectOptions, SourceReader
-from irchroma.stream.loop.threads import RingClosed
+from irchroma.stream.loop.threads import OwnTime, RingClosed
 from irchroma.stream.loop.writer import SinkWriter
 from irchroma.stream.protocols import (
     Colorizer,
@@ -251,11 +251,11 @@ class Loop:
             log.warning("the source has not let go within %g s: left behind", limit_s)
 
     def _finish_sinks(self) -> None:
-        since_s = time.monotonic()
+        since = OwnTime()
         with ExitStack() as all_of_them:
             for writer in self.writers:
                 writer.end()
-                all_of_them.callback(writer.finish, since_s)
+                all_of_them.callback(writer.finish, since)
 
     def _finish_raw(self) -> None:
         if self.raw is not None:

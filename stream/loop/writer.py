@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar, cast
 from irchroma.stream.errors import SinkError
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.loop.latency import LatencyMeter
-from irchroma.stream.loop.threads import Ring, RingClosed, feed_thread
+from irchroma.stream.loop.threads import OwnTime, Ring, RingClosed, feed_thread
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import FrameSink, VideoInfo
 
@@ -100,9 +100,7 @@ class SinkWriter:
         self._thread: threading.Thread | None = None
         self._generation, self._or_later = 0, False
         self._since_s: float | None = None  # of the call that is under way
-        self._opened = threading.Event()
-        self._ending = threading.Event()
-        self._stopping = threading.Event()
+        self._opened, self._ending, self._stopping = (threading.Event() for _ in range(3))
         self._info: VideoInfo
         self._size = (0, 0)
         self._lost = 0
@@ -117,6 +115,10 @@ class SinkWriter:
     def drops(self) -> int:
         """Pictures left out because the sink could not keep up, or was not there."""
         return self._sink.drops + self._ring.drops + self._lost
+
+    @property
+    def _keeps(self) -> bool:
+        return bool(getattr(self._sink, "keeps_all", False))
 
     @property
     def opened(self) -> bool:
@@ -138,10 +140,8 @@ class SinkWriter:
 
     def prepare(self, step: str = "prepare") -> None:
         """Start what a sink can before the first picture, such as a page; `stand_by`: its camera is away."""
-        prepare: Callable[[], None] | None = getattr(self._sink, step, None)
         try:
-            if prepare is not None:
-                prepare()
+            getattr(self._sink, step, lambda: None)()
         except SinkError as error:  # which `open` will tell
             log.debug("%s: %s", self.label, error)
 
@@ -166,8 +166,7 @@ class SinkWriter:
         self._info, self._size, self._stopping = info, size, stopping or self._stopping
         if info.live:
             room = _WAITING_BYTES // (size[0] * size[1] * 2) if self._patient else 0
-            keeps: bool = getattr(self._sink, "keeps_all", False)
-            self._ring = Ring(max(_WAITING_KEPT if keeps else _WAITING_LIVE, room), newest_wins=True)
+            self._ring = Ring(max(_WAITING_KEPT if self._keeps else _WAITING_LIVE, room), newest_wins=True)
         else:
             self._remake = None
         self.is_open, self._or_later = True, or_later and self._remake is not None
@@ -212,35 +211,41 @@ class SinkWriter:
         self._ending.set()
         self._ring.close()
 
-    def finish(self, since_s: float = math.inf) -> None:
+    def finish(self, since: OwnTime | None = None) -> None:
         """Write what is waiting, finish the sink and wait for it; may be called twice.
 
-        A sink that makes no progress is left behind after its time is over, which is then its failure. So is
-        that a recording is lost at the end, such as on a full disk, though it was tried again until then.
+        A sink that makes no progress is left behind after its time is over. That is its failure, but for one
+        that only shows pictures, of a run that is told to stop: nothing is lost with it. It is a failure that
+        a recording is lost at the end, as on a full disk, though it was tried again until then.
 
         Args:
-            since_s: when all sinks of the run were told to end, `time.monotonic`; now where it was not.
+            since: counts from when all sinks of the run were told to end; from now on where it is None.
         """
         self.end()
         if self._thread is None:
             self._close(self._sink)
             return
-        waited_from_s, written = min(since_s, time.monotonic()), self.written
+        since, waited_from_s, written = since or OwnTime(), 0.0, self.written
         while self._thread.is_alive():
             self._thread.join(0.02)
+            now_s = since.look_s()
             if self.written != written:
-                waited_from_s, written = time.monotonic(), self.written
+                waited_from_s, written = now_s, self.written
             own_s: float | None = getattr(self._sink, "end_s", None)
-            allowed_s = own_s or self._deadlines.end_s
-            if self._stopping.is_set() and not own_s:
-                allowed_s = self._deadlines.hurry_s
-            if time.monotonic() - waited_from_s > allowed_s:
-                self._give_up(f"has not finished within {allowed_s:g} s: left behind")
+            hurried = self._stopping.is_set() and not own_s
+            allowed_s = self._deadlines.hurry_s if hurried else own_s or self._deadlines.end_s
+            if now_s - waited_from_s > allowed_s:
+                why = f"has not finished within {allowed_s:g} s: left behind"
+                if hurried and not self._keeps and self.state == "closed":
+                    self._abandon()
+                    log.warning("%s: %s", self.label, why)
+                else:
+                    self._give_up(why)
                 return
         if self.failure is None and self.reason is not None:
             if not self._opened.is_set():
                 self._fail(SinkError(f"{self.reason}: it was tried again until the end"))
-            elif getattr(self._sink, "keeps_all", False):
+            elif self._keeps:
                 self._fail(SinkError(f"{self.reason}: nothing was recorded from then on"))
 
     def _start(self, first: bool) -> None:
@@ -279,7 +284,7 @@ class SinkWriter:
                         self._fail(error)
                         return
                     opened = False
-                    self._close_aside(sink)
+                    feed_thread(partial(self._close, sink), f"close {self.label}").start()
                 first = False
         except _Abandoned:
             pass  # another thread goes on with another sink, or the run does without
@@ -332,9 +337,7 @@ class SinkWriter:
 
         def make() -> FrameSink:
             made = remake()
-            follow: Callable[[FrameSink], None] | None = getattr(made, "follow", None)
-            if follow is not None:
-                follow(before)
+            getattr(made, "follow", lambda _before: None)(before)
             return made
 
         made = self._call(generation, make)  # what hangs may be asked, too
@@ -370,21 +373,18 @@ class SinkWriter:
 
     def _leave(self, why: str) -> None:
         """Wait no longer for what is under way, and have another sink made."""
-        with self._lock:
-            self._generation += 1
-            self._since_s = None
+        self._abandon()
         self.reason = why
         log.warning("sink lost: %s; trying again", why)
         self._start(first=False)
 
-    def _give_up(self, why: str) -> None:
+    def _abandon(self) -> None:
         with self._lock:
-            self._generation += 1
-            self._since_s = None
-        self._fail(SinkError(f"{self.label}: {why}"))
+            self._generation, self._since_s = self._generation + 1, None
 
-    def _close_aside(self, sink: FrameSink) -> None:
-        feed_thread(lambda: self._close(sink), f"close {self.label}").start()
+    def _give_up(self, why: str) -> None:
+        self._abandon()
+        self._fail(SinkError(f"{self.label}: {why}"))
 
     def _close(self, sink: FrameSink) -> None:
         """Of a sink that has failed or was never opened: only the first failure is told."""

@@ -114,6 +114,7 @@ class HlsSink(PipelineSink):
         sound: LiveSound | Path | None = None,
     ) -> None:
         super().__init__(f"hls:{folder}", waits=True, end_s=_END_S, pool=pool)
+        self.end_s = _END_S  # its playlist gets its end, however busy the machine is
         if segment_s < 1 or keep < 3:
             raise StreamOptionError(
                 f"hls: expected segments of 1 second or more, 3 or more of them, got {segment_s:g} s, {keep}"

@@ -352,25 +352,6 @@ def test_a_file_that_takes_nothing_any_more_fails_instead_of_holding_the_run() -
     until(lambda: hanging.closed)
 
 
-@pytest.mark.alone
-@pytest.mark.parametrize("own_s", [None, 0.6])
-def test_the_end_waits_for_a_sink_as_long_as_it_may_need(own_s: float | None) -> None:
-    hanging = Hanging("close")
-    if own_s:
-        hanging.end_s = own_s  # type: ignore[attr-defined]
-    stopping = threading.Event()
-    writer = SinkWriter(hanging, "a.mp4", None, QUICK)
-    writer.open(LIVE, (4, 6), stopping)
-    writer.put(picture(0))
-    stopping.set()
-    began = time.monotonic()
-    writer.finish()
-    took_s = time.monotonic() - began
-    assert (own_s or 0.2) - 0.05 < took_s < (own_s or 0.2) + 1
-    assert "has not finished within" in str(writer.failure)
-    hanging.let_go.set()
-
-
 @pytest.mark.parametrize("keeps_all", [False, True])
 def test_a_recording_of_a_live_source_outlasts_a_moment_in_which_nothing_is_taken(keeps_all: bool) -> None:
     class Stalling(MemorySink):
