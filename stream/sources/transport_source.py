@@ -86,6 +86,17 @@ class TransportSource(_NetworkSource):
                 properties["latency"] = self._latency_ms
         return self._planned(head, properties, " ! deinterlace fields=top")
 
+    def _attach(self, coded: str, pipeline: Pipeline) -> None:
+        """A caller whose sender ends is to fail, so that it is said at once, and called anew from the start.
+
+        GStreamer's own calling again says nothing, and is cut off as the silence that it looks like from
+        here. 1.20 has no such property, and fails.
+        """
+        super()._attach(coded, pipeline)
+        net = pipeline.element("net")
+        if net.find_property("auto-reconnect") is not None:
+            net.set_property("auto-reconnect", False)
+
     def explain(self, failure: GstFailure | None) -> SourceError:
         name = self._name
         if failure is None:

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -297,46 +297,6 @@ def test_a_server_that_does_not_answer_is_given_up_in_time() -> None:
 
 def test_a_host_that_is_not_there_is_named() -> None:
     assert "no host is called" in failure_of(RtspSource("rtsp://camera.invalid/x"))
-
-
-@pytest.fixture
-def send() -> Iterator[Callable[[str], None]]:
-    running: list[Pipeline] = []
-
-    def start(line: str) -> None:
-        running.append(Pipeline(line))
-        running[-1].start()
-
-    yield start
-    for pipeline in running:
-        pipeline.stop()
-
-
-@pytest.mark.parametrize("listener", ["sender", "receiver"])
-def test_srt_brings_h264_in_both_directions(send: Callable[[str], None], listener: str) -> None:
-    port = free_port(socket.SOCK_DGRAM)
-    mode = "?mode=listener" if listener == "sender" else ""
-    send(f"{_H264} ! mpegtsmux ! srtsink wait-for-connection=false uri=srt://127.0.0.1:{port}{mode}")
-    address = f"srt://127.0.0.1:{port}" if listener == "sender" else f"srt://:{port}"
-    with opened(TransportSource(address)) as source:
-        assert several(source)[0].size == (48, 64)
-
-
-def test_srt_brings_counts_with_a_passphrase(send: Callable[[str], None]) -> None:
-    port = free_port(socket.SOCK_DGRAM)
-    key = "passphrase=correct-horse"
-    send(
-        f"{_COUNTS} ! avenc_ffv1 ! matroskamux streamable=true"
-        f' ! srtsink uri="srt://127.0.0.1:{port}?mode=listener&{key}"'
-    )
-    source = TransportSource(f"srt://127.0.0.1:{port}?{key}")
-    try:
-        info = source.open()
-        assert info.counts
-        assert "horse" not in info.description
-        assert several(source)[0].is_counts
-    finally:
-        source.close()
 
 
 def test_tcp_brings_a_stream_and_its_end_is_a_loss() -> None:
