@@ -148,6 +148,7 @@ class WorkQueue(Protocol):
         Raises:
             CaptureRefused: it cannot be recorded, or this queue does not wait for all that has joined it in
                 the end; `recording.RecordingPutOff` where it cannot just now.
+            DeviceLost: nothing can be done on the device any more.
         """
 
     def replay(self, recorded: Any) -> None:

@@ -139,6 +139,7 @@ class CudaDriver:
         Raises:
             RecordingPutOff: not just now.
             CaptureRefused: something of it cannot be recorded; nothing of it was done.
+            DeviceLost: it is not the recording that fails.
         """
         with recordings.recording():
             return self._capture(cuda_stream, work)
@@ -149,6 +150,8 @@ class CudaDriver:
         failure: Exception | None = None
         try:
             self.call("cuStreamBeginCapture_v2", stream, ctypes.c_int(_THREAD_LOCAL))
+        except DeviceLost:
+            raise
         except EngineError as error:
             raise CaptureRefused(str(error)) from error
         try:
@@ -163,6 +166,8 @@ class CudaDriver:
             return CudaGraph(self, graph)
         if graph.value:
             self.call("cuGraphDestroy", graph)
+        if isinstance(failure, DeviceLost):
+            raise failure
         raise CaptureRefused(str(failure)) from failure
 
     def _words(self, status: int) -> str:

@@ -122,6 +122,8 @@ class TorchQueue:
         if failure is not None:
             if began:
                 self._abandon(graph)
+            if isinstance(failure, DeviceLost):
+                raise failure
             raise CaptureRefused(str(failure)) from failure
         self._graphs.append(graph)
         return graph

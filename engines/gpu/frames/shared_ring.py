@@ -146,5 +146,8 @@ class BatchedRing(FrameRing):
 def _wait_for(tail: _Tail) -> None:
     if not tail.enqueued.wait(LONGEST_WAIT_S):
         raise EngineError(f"the network was not asked for {LONGEST_WAIT_S:g} seconds")
-    if tail.failure is not None:
-        raise EngineError(str(tail.failure)) from tail.failure
+    failure = tail.failure
+    if failure is not None:
+        # Anew, since one may be several cameras'; of its kind, or nobody knows a device that is lost by it.
+        kind = type(failure) if isinstance(failure, EngineError) else EngineError
+        raise kind(str(failure)) from failure

@@ -157,6 +157,19 @@ def test_work_that_fails_by_itself_ends_its_recording(allocator: Allocator, devi
     queue.capture(lambda: None)
 
 
+def test_a_device_that_is_lost_while_it_records_is_told_as_lost(allocator: Allocator, device: Any) -> None:
+    queue = TorchQueue(device, SimpleNamespace(cuda_stream=1))
+
+    def lost() -> None:
+        allocator.spoiled = True
+        with device.current():  # as each call does
+            raise RuntimeError("CUDA error: unspecified launch failure")
+
+    with pytest.raises(DeviceLost, match="restart irchroma"):
+        queue.capture(lost)
+    assert allocator.underway == {}
+
+
 def test_a_lost_device_is_lost_for_the_process_and_says_what_helps(allocator: Allocator, device: Any) -> None:
     said = "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be reported later"
     with (
