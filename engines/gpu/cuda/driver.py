@@ -9,6 +9,7 @@ Reference: CUDA Driver API 13.0, sections 6.12 (modules), 6.15 (memory), 6.18 (s
 from __future__ import annotations
 
 import ctypes
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -91,6 +92,22 @@ class CudaDriver:
     def copy_within(self, address: int, to: int, nbytes: int, cuda_stream: int) -> None:
         """Copy from the device's memory to it; does not block."""
         self.call("cuMemcpyDtoDAsync_v2", to, address, nbytes, cuda_stream)
+
+    def zero(self, address: int, nbytes: int) -> None:
+        """Fill memory with zeros; blocks until it is done.
+
+        In a stream of its own, for as long as it takes: what the default stream does no queue waits for, to
+        wait for the whole context is refused, and spoils the recording, while any thread records (CUDA C++
+        Programming Guide, "Prohibited and Unhandled Operations" of stream capture), and a device tells 32
+        streams apart.
+        """
+        stream = self.make_stream()
+        try:
+            where = ctypes.c_void_p(stream)
+            self.call("cuMemsetD8Async", _address(address), ctypes.c_ubyte(0), _size(nbytes), where)
+            self.call("cuStreamSynchronize", where)
+        finally:
+            self.destroy_stream(stream)
 
     def retain_primary(self, index: int) -> int:
         """The primary context of a device, which every runtime in the process uses; counted."""
@@ -272,6 +289,60 @@ def load_kernels(driver: CudaDriver, compute_capability: str) -> tuple[KernelMod
             raise
         refused.append(str(error))
     raise EngineError("the driver takes no kernels: " + "; ".join(refused))
+
+
+class _ContextKernels:
+    """The kernels of one context, as long as somebody holds them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.module: KernelModule | None = None
+        self.compiler = ""
+        self.users = 0
+
+
+_kernels_of: dict[int, _ContextKernels] = {}
+"""By context: of each GPU one, which all that is opened on it in this process shares."""
+
+
+class HeldKernels:
+    """One device's hold on the kernels of its context, which are loaded with the first and unloaded with the
+    last: so neither happens while another camera of that GPU works or records.
+
+    Attributes:
+        module: the kernels.
+        compiler: of which they are, for people.
+    """
+
+    def __init__(self, driver: CudaDriver, context: int, compute_capability: str) -> None:
+        """Load them, or take those that are loaded; whoever opens at the same time waits for that.
+
+        Args:
+            driver: whose current context is `context`.
+            context: the CUcontext.
+            compute_capability: such as `9.0`.
+
+        Raises:
+            EngineUnavailable, EngineError: see `load_kernels`.
+        """
+        shared = _kernels_of.setdefault(context, _ContextKernels())
+        with shared.lock:
+            if shared.module is None:
+                shared.module, shared.compiler = load_kernels(driver, compute_capability)
+            shared.users += 1
+            self.module, self.compiler = shared.module, shared.compiler
+        self._shared: _ContextKernels | None = shared
+
+    def close(self) -> None:
+        """Let go, with the context current; may be called twice."""
+        shared, self._shared = self._shared, None
+        if shared is None:
+            return
+        with shared.lock:
+            shared.users -= 1
+            if shared.users == 0:
+                shared.module = None
+                self.module.close()
 
 
 class EventMark:

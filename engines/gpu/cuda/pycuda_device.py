@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import DeviceLost, EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.capture.capture_lock import recordings
 from irchroma.engines.gpu.cuda.context import Current, is_sticky, note_lost, raise_translated, refuse_lost
-from irchroma.engines.gpu.cuda.driver import CudaDriver, CudaGraph, EventMark, KernelModule, load_kernels
+from irchroma.engines.gpu.cuda.driver import CudaDriver, CudaGraph, EventMark, HeldKernels, KernelModule
 from irchroma.engines.gpu.cuda.picture_memory import CudaPictures
 from irchroma.engines.gpu.device import (
     DeviceArray,
@@ -169,15 +169,14 @@ class PyCudaDevice:
         self._pinned: dict[int, Any] = {}
         self._marks: list[EventMark] = []
         self._queues: list[PyCudaQueue] = []
-        self._kernels: KernelModule | None = None
-        self._zeroing: Any = None
+        self._kernels: HeldKernels | None = None
         try:
-            with self.making() as pycuda:
-                self._kernels, compiler = load_kernels(self.driver, capability)
-                self._zeroing = pycuda.Stream(_NON_BLOCKING)
+            with self.making():
+                self._kernels = HeldKernels(self.driver, self._handle, capability)
         except BaseException:
             self.close()
             raise
+        compiler = self._kernels.compiler
         log.info("%s, compute capability %s, kernels by %s", self._device_name, capability, compiler)
 
     @property
@@ -252,11 +251,7 @@ class PyCudaDevice:
         with self.making() as pycuda:
             memory = pycuda.mem_alloc(nbytes)
             self._allocations[int(memory)] = memory
-            # In a stream of its own: the default stream's work is nothing that a queue waits for, and to wait
-            # for the whole context is refused, and spoils the recording, while any thread records (CUDA C++
-            # Programming Guide, "Prohibited and Unhandled Operations" of stream capture).
-            pycuda.memset_d8_async(memory, 0, nbytes, self._zeroing)
-            self._zeroing.synchronize()
+            self.driver.zero(int(memory), nbytes)
         return DeviceArray(int(memory), tuple(shape), kind, memory)
 
     def free(self, array: DeviceArray) -> None:
@@ -314,7 +309,7 @@ class PyCudaDevice:
         """The kernels of this device's context."""
         if self._kernels is None:
             raise EngineError("the device is closed")
-        return self._kernels
+        return self._kernels.module
 
     def capture(self, cuda_stream: int, work: Callable[[], None]) -> CudaGraph:
         """See `CudaDriver.capture`; the context is current."""
@@ -334,12 +329,10 @@ class PyCudaDevice:
         except self._pycuda.Error as error:
             # Nothing can be given back, and what PyCUDA's objects then do in their ends aborts the process.
             log.debug("closing %s: %s", self._device_name, error)
-            _left_alone.append(
-                (self._queues[:], self._marks[:], [*self._allocations.values()], self._zeroing)
-            )
+            _left_alone.append((self._queues[:], self._marks[:], [*self._allocations.values()]))
             _left_alone.append(([*self._pinned.values()], self._kernels, self._context))
             self._forget()
-            self._context = self._kernels = self._zeroing = None
+            self._context = self._kernels = None
             self._release()
             return
         self._made_here.depth = 1
@@ -349,7 +342,6 @@ class PyCudaDevice:
             except (EngineError, self._pycuda.Error) as error:
                 log.debug("closing %s: %s", self._device_name, error)
         self._made_here.depth = 0
-        self._zeroing = None
         self._forget()
         context, self._context, self._kernels = self._context, None, None
         context.detach()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import DeviceLost, EngineError, EngineOptionError, EngineUnavailable
 from irchroma.engines.gpu.capture.capture_lock import recordings
 from irchroma.engines.gpu.cuda.context import Current, is_sticky, note_lost, refuse_lost
-from irchroma.engines.gpu.cuda.driver import CudaDriver, EventMark, KernelModule, load_kernels
+from irchroma.engines.gpu.cuda.driver import CudaDriver, EventMark, HeldKernels, KernelModule
 from irchroma.engines.gpu.cuda.picture_memory import CudaPictures
 from irchroma.engines.gpu.device import (
     CaptureRefused,
@@ -194,18 +194,18 @@ class TorchDevice:
         self.device = torch.device("cuda", index)
         self._index = index
         self._device_name = f"GPU {index}"
-        self._kernels: KernelModule | None = None
+        self._kernels: HeldKernels | None = None
         self._pinned: dict[int, Any] = {}
         self._context = self.driver.retain_primary(index)
         try:
             with self.current():  # torch makes its own context by its first questions
                 self._device_name = str(torch.cuda.get_device_name(self.device))
                 capability = ".".join(map(str, torch.cuda.get_device_capability(self.device)))
-                self._kernels, compiler = load_kernels(self.driver, capability)
+                self._kernels = HeldKernels(self.driver, self._context, capability)
         except BaseException:
             self.driver.release_primary(index)
             raise
-        log.info("%s, kernels by %s", self._device_name, compiler)
+        log.info("%s, kernels by %s", self._device_name, self._kernels.compiler)
 
     @property
     def name(self) -> str:
@@ -293,7 +293,7 @@ class TorchDevice:
         """The kernels of this device's context."""
         if self._kernels is None:
             raise EngineError("the device is closed")
-        return self._kernels
+        return self._kernels.module
 
     def close(self) -> None:
         """Let go of the kernels and of pinned memory; may be called twice."""

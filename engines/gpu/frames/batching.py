@@ -164,6 +164,8 @@ class DeviceBatcher:
         try:
             self._queue = device.open_queue()
             self._done = [device.make_mark() for _ in range(_IN_QUEUE)]
+            for mark in self._done:
+                self._closing.callback(mark.close)
             for frames in reversed(self.batches):
                 largest = self._networks.get(most)
                 network = device.open_network(weights, size, frames, largest)

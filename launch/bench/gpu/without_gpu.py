@@ -56,6 +56,7 @@ TESTS = {
     ),
     "torch-over-stand-in": ("tests/engines/gpu/cuda/test_torch_device.py",),
     "pycuda-over-stand-in": ("tests/engines/gpu/cuda/test_pycuda_device.py",),
+    "many-cameras": ("tests/engines/gpu/cuda/test_many_cameras.py",),
     "references": ("tests/engines/gpu/test_reference.py", "tests/engines/gpu/capture/test_graphs.py"),
     "plans": ("tests/engines/gpu/plans", "tests/engines/neural/test_exemplar_float16.py"),
 }

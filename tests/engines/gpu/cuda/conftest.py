@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from irchroma.engines.gpu.cuda.driver import CudaDriver, KernelModule
 from irchroma.engines.gpu.kernels import host as kernel_host
 
 LAZILY = """
@@ -63,3 +65,39 @@ def over_stand_in(stand_in: Path, tmp_path: Path) -> Callable[..., subprocess.Co
         return done
 
     return run
+
+
+CUBIN = b"\x7fELF, says the stand-in, will do"
+
+
+class Desk:
+    """The driver with a current context and a stream."""
+
+    def __init__(self, folder: Path) -> None:
+        self.library = ctypes.CDLL(str(folder / "driver.so"))
+        self.driver = CudaDriver(str(folder / "driver.so"))
+        self.driver.set_current(self.driver.retain_primary(0))
+        self.stream = self.driver.make_stream()
+        self.kernels = KernelModule(self.driver, CUBIN)
+
+    def left(self) -> list[int]:
+        found = (ctypes.c_int * 8)()
+        self.library.stand_in_left(found)
+        return list(found)
+
+    def close(self) -> None:
+        self.kernels.close()
+        self.kernels.close()
+        self.driver.destroy_stream(self.stream)
+        self.driver.release_primary(0)
+        self.driver.pop_context()
+
+
+@pytest.fixture
+def desk(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setenv("STAND_IN_KERNELS", str(stand_in / "kernels.so"))
+    made = Desk(stand_in)
+    yield made
+    monkeypatch.delenv("STAND_IN_FAILS", raising=False)
+    made.close()
+    assert made.left() == [0] * 8

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.engines.gpu.cuda.conftest import Desk
 
 from irchroma.engines.errors import DeviceLost, EngineError, EngineUnavailable
 from irchroma.engines.gpu.cpu_device import device_array
@@ -25,42 +26,6 @@ from irchroma.engines.gpu.cuda.picture_memory import CudaPictures
 from irchroma.engines.gpu.device import CaptureRefused
 from irchroma.engines.gpu.frames.pictures import PicturePool
 from irchroma.engines.gpu.kernels.source import Launch, launch
-
-CUBIN = b"\x7fELF, says the stand-in, will do"
-HERE = Path(__file__).parent
-
-
-class Desk:
-    """The driver with a current context and a stream."""
-
-    def __init__(self, folder: Path) -> None:
-        self.library = ctypes.CDLL(str(folder / "driver.so"))
-        self.driver = CudaDriver(str(folder / "driver.so"))
-        self.driver.set_current(self.driver.retain_primary(0))
-        self.stream = self.driver.make_stream()
-        self.kernels = KernelModule(self.driver, CUBIN)
-
-    def left(self) -> list[int]:
-        found = (ctypes.c_int * 8)()
-        self.library.stand_in_left(found)
-        return list(found)
-
-    def close(self) -> None:
-        self.kernels.close()
-        self.kernels.close()
-        self.driver.destroy_stream(self.stream)
-        self.driver.release_primary(0)
-        self.driver.pop_context()
-
-
-@pytest.fixture
-def desk(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    monkeypatch.setenv("STAND_IN_KERNELS", str(stand_in / "kernels.so"))
-    made = Desk(stand_in)
-    yield made
-    monkeypatch.delenv("STAND_IN_FAILS", raising=False)
-    made.close()
-    assert made.left() == [0] * 8
 
 
 def doubled(values: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> Launch:

@@ -84,7 +84,7 @@ def test_a_context_that_cannot_be_made_current_any_more_is_closed_without_an_err
     device.driver = SimpleNamespace(release_primary=released.append)
     device._device_name, device._index, device._made_here = "double", 0, threading.local()
     device._allocations, device._pinned = {1: memory}, {2: memory}
-    device._queues, device._marks, device._kernels, device._zeroing = [], [], None, None
+    device._queues, device._marks, device._kernels = [], [], None
     before = len(_left_alone)
     device.close()
     device.close()

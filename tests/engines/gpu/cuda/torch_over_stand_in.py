@@ -65,6 +65,9 @@ class Event:
     def synchronize(self) -> None:
         ask("cuEventSynchronize", self.handle)
 
+    def __del__(self) -> None:
+        DRIVER.cuEventDestroy_v2(self.handle)
+
 
 class Graph:
     """`torch.cuda.CUDAGraph`."""
