@@ -40,7 +40,8 @@ FADE_S = 0.35
 STUCK_S = 20.0
 """Without an answer the network counts as hung, and is opened anew. The longest first call, which compiles
 on a loaded machine, took 6."""
-
+SLEPT_S = 1.0
+"""For which it has time even then: the process may have been stopped meanwhile, and the network with it."""
 
 _FIRST_ANSWERS = 2
 """Calls before a network gives way: one that compiles it, and the first frame's."""
@@ -96,6 +97,7 @@ class _Call:
     cost_s: float = 0.0
     dropped: bool = False
     asked_s: float = field(default_factory=time.perf_counter)
+    overdue_s: float | None = None
 
 
 class NetworkBeside:
@@ -162,8 +164,11 @@ class NetworkBeside:
             if call is None:
                 return None
             if not self._ready():
-                if time.perf_counter() - call.asked_s > STUCK_S:
-                    raise EngineError(f"{call.network.name} has not answered for {STUCK_S:g} s")
+                now_s = time.perf_counter()
+                if now_s - call.asked_s > STUCK_S:
+                    call.overdue_s = call.overdue_s or now_s
+                    if now_s - call.overdue_s > SLEPT_S:
+                        raise EngineError(f"{call.network.name} has not answered for {STUCK_S:g} s")
                 return None
             self._call = None
             if call.error is not None:

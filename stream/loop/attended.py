@@ -17,6 +17,9 @@ from irchroma.stream.protocols import Colored, Colorizer
 
 log = logging.getLogger(__name__)
 
+ASLEEP_S = 1.0
+"""A wait that lasts longer than it may by so much was none: the process was stopped, or its machine slept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
@@ -196,7 +199,11 @@ class AttendedEngine:
                 left_s = self._progress_s + patience() - time.monotonic()
                 if left_s <= 0:
                     return False
-                changed.wait(min(left_s, 0.25))  # patience may shrink meanwhile: the run is to end
+                waits_s, begin_s = min(left_s, 0.25), time.monotonic()
+                changed.wait(waits_s)  # patience may shrink meanwhile: the run is to end
+                now_s = time.monotonic()
+                if (stopped_s := now_s - begin_s - waits_s) > ASLEEP_S:  # and so did the engine
+                    self._progress_s = min(now_s, self._progress_s + stopped_s)
         return True
 
     def _end_with(self, error: Exception) -> bool:

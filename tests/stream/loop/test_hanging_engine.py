@@ -5,6 +5,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from tests.stream.loop.fragile import LUMA, QUICK, Hanging, Tinted, colored, exchanged, until
@@ -12,6 +13,7 @@ from tests.stream.loop.test_loop import AS_IT_IS, PlainComposer, frame
 
 from irchroma.engines.errors import DeviceLost, EngineUnavailable, PlanError
 from irchroma.stream.frame import Frame
+from irchroma.stream.loop import attended
 from irchroma.stream.loop.attended import Deadlines
 from irchroma.stream.loop.fakes import MemorySink, MemorySource
 from irchroma.stream.loop.guarded import BEING_MADE, GuardedColorizer, StoppedEarly
@@ -40,6 +42,20 @@ def test_a_live_run_passes_by_an_engine_that_hangs_and_then_takes_another(where:
     assert hanging.abandoned
     hanging.let_go.set()
     until(lambda: hanging.closed)
+    guarded.close()
+
+
+def test_a_process_that_was_stopped_does_not_take_its_engine_for_hung(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hanging, real, slept_s = Hanging("collect"), time.monotonic, [0.0]
+    monkeypatch.setattr(attended, "time", SimpleNamespace(monotonic=lambda: real() + slept_s[0]))
+    guarded = GuardedColorizer(lambda: hanging, live=True, deadlines=Deadlines(answer_s=5))
+    assert colored(guarded)
+    threading.Timer(0.1, slept_s.__setitem__, (0, 30.0)).start()  # a laptop that was closed
+    threading.Timer(0.8, hanging.let_go.set).start()
+    assert colored(guarded)
+    assert guarded.failures == 0
     guarded.close()
 
 
