@@ -110,6 +110,11 @@ class Governor:
         """
         self._open_keys, self._pool = tuple(keys), pool
 
+    @property
+    def sizes_too(self) -> bool:
+        """Whether the network's size is its to choose."""
+        return CHOSEN_KEYS[0] in self._open_keys
+
     def for_file(self, options: NeuralOptions, best: bool) -> NeuralOptions:
         """Settings of a file, the same on every machine: where nobody has said otherwise the network runs at
         every third frame, or (`best`) the best one at every frame."""
@@ -133,7 +138,9 @@ class Governor:
                 options = self._choose(options, self._info)
                 self._controller, self._ladder = None, ()
             else:
-                self._options = options = self._options or options
+                if self._options is not None:  # a page may have changed the rest
+                    options = with_stored(options, self._options, CHOSEN_KEYS)
+                self._options = options
             self._ladder = self._ladder or _rungs(options)
             if self._controller is None:
                 self._controller = self._controls(options)

@@ -80,10 +80,14 @@ class RunEngines:
     def make(self, info: VideoInfo) -> Colorizer:
         """The engine for frames as `info` says."""
         config = self._config
-        self.control.engine_is(whole_name(config, info.counts))
+        band, name = band_of(config, info.counts), whole_name(config, info.counts)
+        self.control.engine_is(name, band)
         if info.counts and config.tone_map.stripes:
             stripes.prepare(info.size)
         colorizer = open_engine(config, info, self._governor, self._shared, self._failed)
+        if self._governor is not None and isinstance(colorizer, AdjustableColorizer):
+            name = catalog.parse(name).kind if self._governor.sizes_too else name
+            self.control.engine_is(name, band, governed=True)
         ahead.let_go()  # another engine, or a GPU, needs none of it
         if colorizer.synthetic:
             self.watch.prepare()
@@ -93,8 +97,10 @@ class RunEngines:
 
     def choose(self, engine: str) -> Colorizer:
         """The engine that a viewer has chosen."""
-        config = with_engine(self.control.config, engine)
-        options = colorizer_options(config, self._shared, self._failed, self.loop.reader.info)
+        config, info = with_engine(self.control.config, engine), self.loop.reader.info
+        if engine == self.control.governed and info is not None:  # by what this machine has time for, again
+            return self._attended(open_engine(config, info, self._governor, self._shared, self._failed))
+        options = colorizer_options(config, self._shared, self._failed, info)
         return self._attended(open_colorizer(config.engine, options))
 
     def by_day(self, composer: Composer) -> Composer:

@@ -44,6 +44,8 @@ class RunControl:
         config: of the run, as it is now.
         reread: reads the configuration again and goes on with it; None without a file.
         thermometer: what a range in degrees goes by; None where counts have no scale.
+        governed: the engine whose settings follow what this machine has time for, a band alone where its
+            size does too; empty for none.
     """
 
     def __init__(
@@ -67,6 +69,8 @@ class RunControl:
         self._composer, self._make = composer, make
         self.config, self._engine = config, config.engine
         self._chosen = False  # on the page: the configuration's no longer counts
+        self.governed = ""
+        self._band = ""
         self.reread: Callable[[], list[str]] | None = None
         self.thermometer: Thermometer | None = None
         self._range: tuple[float, float] | None = None  # in degrees, as it was asked for
@@ -84,6 +88,7 @@ class RunControl:
             "wipe": view.wipe,
             "blend": view.blend,
             "engine": self._engine,
+            "band": self._band,
             "changing": self._changing,
             "error": self._error,
             "latency_ms": round(self._composer.latency_ms, 1),
@@ -129,9 +134,18 @@ class RunControl:
     def thumbnail(self, key: str) -> bytes | None:
         return self._references.thumbnail(key) if self._references is not None else None
 
-    def engine_is(self, engine: str) -> None:
-        """What `auto` turned out to be."""
-        self._engine = engine
+    def engine_is(self, engine: str, band: str, governed: bool = False) -> None:
+        """What `auto` turned out to be, the source's band, and whether its settings follow the machine."""
+        self._engine, self._band = engine, band
+        self.governed = engine if governed else ""
+        self.engines = choices(self.governed)
+
+    def _asked(self, config: RunConfig) -> str:
+        """The configuration's engine by the name that it has here."""
+        whole = whole_name(config, self._counts)
+        own = catalog.parse(self.governed) if self.governed else None
+        alone = own is not None and own.variant is None and catalog.parse(whole).kind == own.kind
+        return self.governed if alone and catalog.parse(config.engine).variant is None else whole
 
     def change(self, wanted: dict[str, Any]) -> None:
         for key in wanted:
@@ -206,8 +220,8 @@ class RunControl:
         if wanted is None:
             return None
         low, high = _pair(wanted)
-        asked, counts = self.config, self._counts
-        if self._engine == whole_name(asked, counts) and ("span=" in asked.engine or asked.palette.span):
+        asked = self.config
+        if self._engine == self._asked(asked) and ("span=" in asked.engine or asked.palette.span):
             raise ConfigError("span: this palette has a range of its own: choose another palette first")
         if self.thermometer is None:
             return low, high
@@ -249,9 +263,7 @@ class RunControl:
             loop.use(config.tone_map, config.color_camera, config.repeat_s)
         now = self._changing or self._engine
         if parts & {"engine", "palette"} or ("neural" in parts and catalog.parse(now).neural):
-            info = loop.reader.info
-            asked = whole_name(config, info is not None and info.counts)
-            engine = now if self._chosen and "engine" not in parts else asked
+            engine = now if self._chosen and "engine" not in parts else self._asked(config)
             self._chosen = self._chosen and "engine" not in parts
             self._change_engine(engine, anew=True)  # with other options the same one is another
 
@@ -322,14 +334,20 @@ def _share(key: str, wanted: dict[str, Any], now: float, most: int = 1) -> float
     return float(value)
 
 
-def choices() -> tuple[Choice, ...]:
-    """Every engine that can be chosen on a page: the networks whose weights are here, palettes, gray."""
-    networks = [
-        Choice(f"{band}:{size}", size, band)
-        for band, network in catalog.NETWORKS.items()
-        for size in network.sizes
-        if catalog.weights_path(band, size).is_file()
-    ]
+def choices(governed: str = "") -> tuple[Choice, ...]:
+    """Every engine that can be chosen on a page: the networks whose weights are here, palettes, gray.
+
+    `governed`: a band whose network and settings may follow the machine too.
+    """
+    networks = []
+    for band, network in catalog.NETWORKS.items():
+        if band == governed:
+            networks.append(Choice(band, "auto", band))
+        networks += [
+            Choice(f"{band}:{size}", size, band)
+            for size in network.sizes
+            if catalog.weights_path(band, size).is_file()
+        ]
     palettes = [Choice(f"palette:{name}", name, "palette", _swatch(name)) for name in catalog.PALETTES]
     return (*networks, *palettes, Choice("gray", "gray", "palette"))
 

@@ -23,6 +23,8 @@ function button(text, press, swatch) {
 
 function show(now) {
   state = now;
+  if (now.engine && now.engine === now.band && setup.control && !setup.control.engines.some((one) => one.value === now.engine))
+    location.reload();                     // the page came before the camera, whose band was not known
   for (const one of at("shared").querySelectorAll("button"))
     one.ariaPressed = String(one.dataset.shared === now.view);
   for (const one of document.querySelectorAll("#engines button, #others button")) {
@@ -95,7 +97,8 @@ async function send(wanted) {
 }
 
 const MAIN = { nir: "near infrared", thermal: "thermal", palette: "palette" };
-const SIZES = { fast: "the small network: less work", best: "the large network: truer color" };
+const SIZES = { auto: "as good as this machine has time for", fast: "the small network: less work",
+                best: "the large network: truer color" };
 
 if (setup.control) {
   for (const view of setup.views) {

@@ -57,7 +57,7 @@ function compose() {                       // draws the chosen view of what is t
   if (composed || from.dataset.show !== "pair") take_shape(shape);
   place(shape);
   fit(shown, composed ? [view.width, view.height] : [wide, high]);
-  fit(still, [still.width, still.height]);
+  for (const one of [still, last]) fit(one, [one.width, one.height]);
   tell_real(composed || !halved() ? own.view : "run");
 }
 

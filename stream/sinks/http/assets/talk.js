@@ -29,7 +29,8 @@ function tour_steps() {                    // view, engine (where it may be chos
   const choices = setup.control ? setup.control.engines.map((choice) => choice.value) : [];
   const plain = (name) => name.startsWith("palette") || name.startsWith("gray");
   const now = state ? state.engine : engine;
-  const network = !plain(now) ? now : choices.find((name) => !plain(name));
+  const likely = state && state.band || "";                            // a thermal camera's is not near infrared's
+  const network = !plain(now) ? now : choices.find((name) => !plain(name) && name.startsWith(likely));
   const palette = plain(now) && !choices.length ? now : choices.find((name) => name === "palette:ironbow") || choices.find(plain);
   return [
     ["raw", null, 5, "What the sensor sees"],

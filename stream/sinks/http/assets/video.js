@@ -1,12 +1,24 @@
 // How the picture comes: WebRTC; HLS where that fails; motion JPEG until one of them has brought a picture.
 const AGAIN_MS = 10000, GATHERED_MS = 1000;
-const film = at("film"), tape = at("tape");
+const film = at("film"), tape = at("tape"), last = at("last");
 const only = new URLSearchParams(location.search).get("via");   // webrtc, hls or jpeg: to try one of them
 let live = at("live"), feed = "run", peer = null, viewer = null, counted = null, reel = null, coming = null;
 
 const may = (way) => setup.ways.includes(way) && (!only || only === way);
 const picture = () => [film, tape, live].find((one) => !one.hidden);
 const sizes = (one) => [one.videoWidth || one.naturalWidth || 0, one.videoHeight || one.naturalHeight || 0];
+
+function keep(one) {                       // its last picture stands until another one comes, or for good
+  const from = one.dataset.show === "pair" ? view : one;         // two pictures beside each other: what was made of them
+  const [width, height] = from === view ? [view.width, view.height] : sizes(one);
+  if (one.hidden || !width) return;
+  last.width = width;
+  last.height = height;
+  last.stretch = stretch(from);
+  last.getContext("2d").drawImage(from, 0, 0);
+  fit(last, [width, height]);
+  last.hidden = false;
+}
 
 function unroll() {                        // motion JPEG in an image of its own, shown when its first picture is there
   const mine = coming = new Image(), wanted = feed;
@@ -24,13 +36,14 @@ function unroll() {                        // motion JPEG in an image of its own
     live.removeAttribute("src");           // or the server goes on sending to it
     live.replaceWith(mine);
     live = mine;
+    last.hidden = true;
   };
   arrived();
 }
 
 function shown(one) {                      // a video has brought its first picture: nothing else is needed
   for (const other of [film, tape]) other.hidden = other !== one;
-  live.hidden = true;
+  live.hidden = last.hidden = true;
   live.removeAttribute("src");
   if (coming) { coming.removeAttribute("src"); coming = null; }
   if (one === film) rewind();
@@ -83,6 +96,7 @@ async function meet() {
 
 function part(mine, again) {
   if (peer !== mine) return;
+  keep(film);
   peer = counted = film.srcObject = null;
   leave();
   mine.close();
@@ -132,6 +146,7 @@ async function play() {
 
 function stopped(mine) {
   if (reel !== mine) return;
+  keep(tape);
   rewind();
   fall_back();
   setTimeout(() => { if (!peer || film.hidden) play(); }, AGAIN_MS / 2);

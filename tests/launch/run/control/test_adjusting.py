@@ -77,6 +77,29 @@ def test_an_operator_locks_a_range_by_keys_and_follows_the_scene_again_by_mouse(
         tab.wait_for("at('bar').hidden")
 
 
+def test_settings_that_follow_the_machine_come_back_after_a_palette_and_with_another_smoothing() -> None:
+    neural = NeuralOptions(network=NetworkOptions(threads=1))
+    with running(
+        automatic=True, source="test:nir?size=160x128&rate=25&live=1", neural=neural, engine="nir"
+    ) as run:
+
+        def colors(name: str) -> bool:
+            state, guarded = run.state(), run.loop.guarded
+            return state["changing"] is None and guarded is not None and guarded.name.startswith(name)
+
+        wait_for(lambda: colors("nir auto"), 90)
+        assert (run.state()["engine"], run.state()["band"]) == ("nir", "nir")
+        run.change(smoothing_s=2)
+        wait_for(lambda: colors("nir auto"), 90)
+        for engine, name in (("palette:lava", "palette"), ("nir", "nir auto"), ("nir:best", "nir best")):
+            assert run.change(engine=engine)[0] == 200
+            wait_for(lambda name=name: colors(name), 90)
+            assert run.state()["engine"] == engine
+        run.change(engine="nir")  # as a tour does at its end
+        wait_for(lambda: colors("nir auto"), 90)
+        assert run.state()["error"] is None
+
+
 def test_every_button_for_all_says_what_is_so(tmp_path: Path) -> None:
     neural = NeuralOptions(network=NetworkOptions(threads=1))
     with (

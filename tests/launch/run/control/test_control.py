@@ -24,6 +24,7 @@ from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.reference.pictures import AUTO, Reference
 from irchroma.engines.retrieval.library import ReferenceLibrary
+from irchroma.launch.run.automatic import prepare
 from irchroma.launch.run.monitoring.monitor import Monitor
 from irchroma.launch.run.settings.options import OutputOptions, RunConfig
 from irchroma.launch.run.wiring import build_loop
@@ -39,9 +40,10 @@ SOURCE = "test:nir?size=160x128&rate=25&live=1"
 class Running:
     """A run with a page on a free port."""
 
-    def __init__(self, config: RunConfig) -> None:
-        monitor = Monitor(config, quiet=True)
-        monitor.loop = self.loop = build_loop(config, stats=monitor.stats)
+    def __init__(self, config: RunConfig, automatic: bool = False) -> None:
+        config, governor = prepare(config, None, {}) if automatic else (config, None)
+        monitor = Monitor(config, True, governor)
+        monitor.loop = self.loop = build_loop(config, stats=monitor.stats, governor=governor)
         self._thread = threading.Thread(target=self.loop.run, args=(monitor.on_frame,), daemon=True)
         self._thread.start()
         wait_for(lambda: self.loop.writers[0].written > 2)
@@ -75,9 +77,9 @@ class Running:
 
 
 @contextmanager
-def running(**settings: Any) -> Iterator[Running]:
+def running(automatic: bool = False, **settings: Any) -> Iterator[Running]:
     settings = {"source": SOURCE, "to": ("http://127.0.0.1:0",), "engine": "palette:lava", **settings}
-    run = Running(RunConfig(**settings))
+    run = Running(RunConfig(**settings), automatic)
     try:
         yield run
     finally:

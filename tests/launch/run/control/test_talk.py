@@ -59,6 +59,25 @@ def test_a_tour_shows_what_is_real_and_what_is_predicted_and_puts_back_what_was(
         assert run.state()["view"] == "color"
 
 
+def test_a_tour_of_a_thermal_camera_has_its_network_and_the_last_picture_stands_when_the_run_ends(
+    tmp_path: Path,
+) -> None:
+    thermal = SIZED.replace("test:nir", "test:thermal")
+    with running(source=thermal) as run, opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab:
+        tab.wait_for(f"{WIDTH} === 320 && state && !film.hidden")
+        assert tab.value("tour_steps().map((step) => step[1])") == [
+            None,
+            "palette:ironbow",
+            "thermal:fast",
+            None,
+            None,
+        ]
+        run.stop()
+        tab.wait_for("document.body.classList.contains('gone') && !last.hidden")
+        assert tab.value("[last.width, last.height]") == [320, 256]
+        tab.screenshot(tmp_path / "gone.png")
+
+
 def test_a_picture_that_is_held_during_a_tour_stays_and_the_tour_waits(tmp_path: Path) -> None:
     still = "document.getElementById('still')"
     with running(source=SIZED) as run, opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab:
