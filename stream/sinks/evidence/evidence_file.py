@@ -13,6 +13,7 @@ from typing import Any
 from irchroma.stream.media.matroska import Head, Packet, Track, cluster_head, cues, simple_block, text_block
 from irchroma.stream.sinks.evidence import ledger
 from irchroma.stream.sinks.evidence.signing import Signer, fingerprint
+from irchroma.stream.sinks.files.held import Place
 
 COLOR, RAW, FACTS, SOUND = 1, 2, 3, 4
 """Track numbers."""
@@ -87,6 +88,7 @@ class EvidenceFile:
         self._head = Head(tracks, about.program, time.time_ns() - _2001_S * 10**9)
         mode = os.O_RDWR | os.O_CREAT | os.O_TRUNC
         self._file = open(os.open(path, mode, 0o600), "r+b", buffering=0)  # noqa: SIM115 (until finish)
+        self._place = Place(path, self._file.fileno())
         self._syncing = ThreadPoolExecutor(1, thread_name_prefix="evidence sync")
         self._synced: Future[None] | None = None
         self._length = 0
@@ -157,7 +159,10 @@ class EvidenceFile:
         self._file.write(head)
         self._syncing.shutdown()
         os.fsync(self._file.fileno())
+        kept = self._place.kept
         self._file.close()
+        if not kept:
+            raise self._place.gone()
 
     def _enter(
         self, time_ns: int, duration_ns: int, facts: dict[str, Any], packets: list[Packet], signed: bool
@@ -175,7 +180,9 @@ class EvidenceFile:
 
         Raises:
             OSError: the disk could not keep what it was given before.
+            SinkError: the file is no longer there.
         """
+        self._place.look()
         if self._synced is not None:
             if not self._synced.done():
                 return

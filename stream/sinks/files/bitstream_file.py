@@ -52,6 +52,7 @@ class BitstreamFile(FileSink):
         """See `FrameSink.write`; takes a `Unit` with the time that it is to have here."""
         if self._failure is not None:
             raise self._failure
+        self._look()
         if not self._written and not unit.key:
             self._drops += self.goes_on
             return

@@ -22,7 +22,7 @@ from irchroma.stream.sinks.encoding.sound import LiveSound, open_sound
 from irchroma.stream.sinks.encoding.task import Codec, EncoderOptions, EncoderTask
 from irchroma.stream.sinks.files.audio_track import AudioTrack, open_audio
 from irchroma.stream.sinks.files.description import date
-from irchroma.stream.sinks.files.held import hold
+from irchroma.stream.sinks.files.held import Place, hold
 from irchroma.stream.sinks.files.lossless import LosslessPacker, encoder_for, kind_of
 from irchroma.stream.sinks.files.mp4_repair import close_gaps, delay_mp4, head_of, refragment
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail, check_size
@@ -111,6 +111,7 @@ class FileSink(PipelineSink):
         self._camera_ahead_ns: int | None = None  # the camera's clock less the pictures' times
         self._sounds, self._room_s = False, _LEAST_S
         self._held: int | None = None  # the file, locked while it is written to
+        self._place: Place | None = None
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
         """See `FrameSink.open`. A lossless recording takes its kind from the first picture."""
@@ -133,6 +134,7 @@ class FileSink(PipelineSink):
         self.label = str(self.path)
         self._let_go()
         self._held = hold(self.path, self.label, "give another name")
+        self._place = Place(self.path, self._held)
         self._opened = True
         if kept:
             remark(f"{self._asked} is there: recording to {self.path.name}")
@@ -186,6 +188,7 @@ class FileSink(PipelineSink):
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
         """See `FrameSink.write`; waits for the encoder. Lossless sinks take (H, W) uint16 counts too."""
+        self._look()
         if not self._written and self._encoder is None:
             self._begins(pts_ns)
             if self._options.lossless and not self._kind:
@@ -194,6 +197,11 @@ class FileSink(PipelineSink):
         super().write(rgb, pts_ns, duration_ns)
         self._note_taken(rgb, pts_ns)
         self._end_ns = pts_ns + max(0, duration_ns)
+
+    def _look(self) -> None:
+        """SinkError where its file is gone: what is in it is finished by `close`, wherever that is now."""
+        if self._place is not None:
+            self._place.look()
 
     def _note_taken(self, picture: Any, pts_ns: int) -> None:
         taken_ns = getattr(picture, "taken_ns", 0)
@@ -224,7 +232,9 @@ class FileSink(PipelineSink):
     def _close(self) -> None:
         if self._audio is not None and self._written:
             self._audio.end_at(self._end_ns - self._shift_ns)
-        mp4 = self.path.suffix.lower() == ".mp4" and self._pipeline is not None and self._written > 0
+        there = self._place is None or self._place.kept  # else that name is nobody's, or another's
+        written = self._pipeline is not None and self._written > 0
+        mp4 = there and written and self.path.suffix.lower() == ".mp4"
         head = head_of(self.path) if mp4 else b""
         whole = self._failure is None
         try:
@@ -237,11 +247,13 @@ class FileSink(PipelineSink):
             self._remove_if_empty()
         if mp4 and whole:
             self._restore_start()
+        if self._place is not None and not there and whole and written:
+            raise self._place.gone()
         if self._camera_ahead_ns is not None and whole and self.path.is_file():
             date(self.path, self._camera_ahead_ns + self._shift_ns)
 
     def _let_go(self) -> None:
-        held, self._held = self._held, None
+        held, self._held, self._place = self._held, None, None
         if held is not None:
             os.close(held)
 
@@ -253,7 +265,7 @@ class FileSink(PipelineSink):
             delay_mp4(self.path, min(starts))
 
     def _remove_if_empty(self) -> None:
-        if self._held is not None and self.path.is_file() and not self.path.stat().st_size:
+        if self._place is not None and self._place.kept and not self.path.stat().st_size:
             self.path.unlink()  # never another run's, which has only just begun
 
 

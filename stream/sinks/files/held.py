@@ -1,15 +1,19 @@
-"""One writer for a file or folder: two runs that write to one place would spoil what both make."""
+"""A file or folder that is written to: by one run alone, and still where its name says."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
+import time
 from pathlib import Path
 
 from irchroma.stream.errors import SinkError
 
 log = logging.getLogger(__name__)
+
+_LOOK_S = 1.0
 
 
 def hold(place: Path, label: str, advice: str) -> int:
@@ -36,3 +40,44 @@ def hold(place: Path, label: str, advice: str) -> int:
     except OSError:  # a file system that cannot lock, as some over a network
         log.info("%s: the file system locks nothing, so a second run would not be noticed", label)
     return held
+
+
+class Place:
+    """Whether a file that is written to is still what its name stands for.
+
+    What is written to one that was deleted, or whose disk was taken from its place, is lost without an error.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path, self._descriptor = path, descriptor
+        self._looked_s = time.monotonic()
+
+    @property
+    def kept(self) -> bool:
+        """True too where that cannot be known, as on a network that is away: writing to it will tell."""
+        try:
+            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+
+    def look(self) -> None:
+        """Look once a second, whenever it is called.
+
+        Raises:
+            SinkError: as `gone`.
+        """
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= _LOOK_S:
+            self._looked_s = now_s
+            if not self.kept:
+                raise self.gone()
+
+    def gone(self) -> SinkError:
+        """The error, whose `errno` is ENOENT."""
+        error = SinkError(
+            f"{self._path}: is no longer there while it is recorded: deleted, moved, or its disk taken away"
+        )
+        error.errno = errno.ENOENT
+        return error

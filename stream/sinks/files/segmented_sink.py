@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import shutil
@@ -169,12 +170,16 @@ class SegmentedSink:
             self._current.write(rgb, pts_ns, duration_ns)
         except SinkError as error:
             full = self._current
-            if error.errno not in NO_ROOM:
+            if error.errno == errno.ENOENT:
+                self._say_gone(error)
+            elif error.errno not in NO_ROOM:
                 raise
-            if not self._make_room():
-                self._wait()  # what has been finished may be deleted
+            else:
                 if not self._make_room():
-                    raise
+                    self._wait()  # what has been finished may be deleted
+                    if not self._make_room():
+                        raise
+                remark("recordings lack their end, as the disk was full in their midst")
             self._finish(full)
             self._current = self._next(self._size)
             if isinstance(self._current, BitstreamFile):
@@ -194,6 +199,8 @@ class SegmentedSink:
             except SinkError as error:
                 if error.errno in NO_ROOM and self._make_room():
                     remark(f"the disk is full: {sink.path.name} lacks its end")
+                elif error.errno == errno.ENOENT:
+                    self._say_gone(error)
                 else:
                     self._note(error)
             except Exception as error:  # the thread's last stand: whoever writes must learn of it
@@ -204,6 +211,10 @@ class SegmentedSink:
         self._finishing.start()
         if not plenty:
             self._wait()  # before the next file takes the room that this one needs
+
+    def _say_gone(self, error: SinkError) -> None:
+        log.info("%s", error)
+        remark("recordings were no longer there while recorded: deleted, moved, or their disk taken away")
 
     def _note(self, error: SinkError) -> None:
         self._failure = self._failure or error

@@ -1,0 +1,121 @@
+"""Files that are deleted, moved or replaced while they are recorded: nothing goes on into nowhere unsaid."""
+
+from __future__ import annotations
+
+import logging
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+from tests.stream.sinks.files.recording import picture
+
+from irchroma.stream.errors import SinkError
+from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
+from irchroma.stream.sinks.evidence.evidence_file import About, EvidenceFile
+from irchroma.stream.sinks.evidence.signing import Signer
+from irchroma.stream.sinks.files import held
+from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions
+from irchroma.stream.sinks.files.retention import Retention
+from irchroma.stream.sinks.files.segmented_sink import SegmentedSink
+
+pytestmark = pytest.mark.gst
+
+SIZE = (48, 64)
+LIVE = VideoInfo(SIZE, Fraction(10), live=True)
+STEP_NS = 100_000_000
+GONE = "is no longer there while it is recorded: deleted, moved, or its disk taken away$"
+
+
+@pytest.fixture(autouse=True)
+def _looks_at_every_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held, "_LOOK_S", 0.0)
+
+
+def pictures_in(path: Path) -> int:
+    with av.open(str(path)) as video:
+        return sum(1 for _ in video.decode(video=0))
+
+
+def write(sink: FileSink | SegmentedSink, begin: int, end: int) -> None:
+    for number in range(begin, end):
+        sink.write(picture(number % 20), number * STEP_NS, STEP_NS)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("how", ["deleted", "moved", "replaced"])
+def test_a_recording_that_is_gone_is_said_and_what_stands_in_its_place_is_left_alone(
+    tmp_path: Path, suffix: str, shared: bool, how: str
+) -> None:
+    path, away = tmp_path / f"cam{suffix}", tmp_path / "away"
+    sink = FileSink(path, pool=EncoderPool() if shared else None)
+    sink.open(LIVE, SIZE)
+    write(sink, 0, 20)
+    path.unlink() if how == "deleted" else path.rename(away)
+    if how == "replaced":
+        path.write_bytes(b"mine")
+    with pytest.raises(SinkError, match=rf"^{path}: {GONE}"):
+        write(sink, 20, 21)
+    with pytest.raises(SinkError, match=GONE):
+        sink.close()
+    assert path.exists() == (how == "replaced")
+    if how != "deleted":
+        assert pictures_in(away) == 20
+    if how == "replaced":
+        assert path.read_bytes() == b"mine"
+
+
+def test_one_that_is_deleted_in_the_end_has_failed(tmp_path: Path) -> None:
+    sink = FileSink(tmp_path / "cam.mp4")
+    sink.open(LIVE, SIZE)
+    write(sink, 0, 20)
+    (tmp_path / "cam.mp4").unlink()
+    with pytest.raises(SinkError, match=GONE):
+        sink.close()
+    sink.close()
+
+
+def test_a_row_goes_on_with_its_next_file_and_loses_no_picture_that_comes_later(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    sink = SegmentedSink(tmp_path / "cam.mkv", FileSinkOptions(), 60, Retention(days=7))
+    sink.open(LIVE, SIZE)
+    write(sink, 0, 20)
+    (tmp_path / "cam-00001.mkv").unlink()
+    write(sink, 20, 50)
+    sink.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["cam-00002.mkv"]
+    assert pictures_in(tmp_path / "cam-00002.mkv") == 30
+    assert "recordings were no longer there while recorded" in caplog.text
+
+
+def test_evidence_that_is_gone_is_said(tmp_path: Path) -> None:
+    pytest.importorskip("cryptography")
+    path = tmp_path / "night.mkv"
+    for at_the_end in (False, True):
+        file = EvidenceFile(path, {}, About(), Signer.kept(tmp_path / "key.pem"))
+        path.unlink()
+        with pytest.raises(SinkError, match=GONE):
+            file.finish() if at_the_end else file.add(2 * 10**9, {})
+        if not at_the_end:
+            file.abandon()
+
+
+def test_what_cannot_be_known_is_taken_to_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "cam.mkv"
+    path.touch()
+    descriptor = held.hold(path, "cam.mkv", "")
+    place = held.Place(path, descriptor)
+    assert place.kept
+
+    def away(_path: Path) -> os.stat_result:
+        raise OSError(116, "stale file handle")
+
+    monkeypatch.setattr(Path, "stat", away)
+    assert place.kept
+    place.look()
+    os.close(descriptor)
