@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,13 +65,24 @@ def find_recordings(source: Path, target: Path) -> list[Recording]:
         raise ConfigError(f"{target}: is a file; recordings of a folder need a folder")
     if target.resolve().is_relative_to(source.resolve()):
         raise ConfigError(f"{target}: lies in {source}: give another place")
-    named = (path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
-    found = sorted(path for path in named if path.is_file() or (path.is_symlink() and not path.exists()))
-    found = [path for path in found if not any(p.startswith(".") for p in path.relative_to(source).parts)]
+    found = [path for path in _visible(source) if path.suffix.lower() in SUFFIXES]
     if not found:
         raise ConfigError(f"{source}: no recording in it: expected {', '.join(SUFFIXES)}")
     names = [str(path.relative_to(source).with_name(target_name(path.name))) for path in found]
     return [Recording(path, target / name, name) for path, name in zip(found, names, strict=True)]
+
+
+def left_out(source: Path) -> str:
+    """What else than recordings is in a folder, by the ends of its names: `3 .dav, 1 without an ending`."""
+    others = [path.suffix.lower() for path in _visible(source)] if source.is_dir() else []
+    counts = Counter(suffix for suffix in others if suffix not in SUFFIXES)
+    return ", ".join(f"{count} {suffix or 'without an ending'}" for suffix, count in counts.most_common())
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Its files, in its folders too, and links that lead nowhere."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file() or not path.exists())
+    return [path for path in found if not any(p.startswith(".") for p in path.relative_to(folder).parts)]
 
 
 def target_name(name: str) -> str:

@@ -16,7 +16,7 @@ from irchroma.launch.archive.archive import (
     refuse_unreadable,
     with_defaults,
 )
-from irchroma.launch.archive.plan import Recording, find_recordings
+from irchroma.launch.archive.plan import Recording, find_recordings, left_out
 from irchroma.launch.archive.workers import open_workers
 from irchroma.launch.config import ConfigError
 from irchroma.launch.progress import Progress
@@ -74,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
         progress.close()
     told = f"{archive.colored} colored, {archive.kept} were there already"
     print(f"{args.output}: {told}; {place / MANIFEST}")
+    if others := left_out(args.input):
+        print(f"{args.input}: no recordings by their names, left out: {others}")
     for failure in archive.failures:
         print(f"irchroma archive: {failure}", file=sys.stderr)
     return 1 if archive.failures else 0

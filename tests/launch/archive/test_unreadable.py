@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from irchroma.launch.archive.plan import find_recordings
+from irchroma.launch.archive.plan import find_recordings, left_out
 from irchroma.launch.cli import main
 from irchroma.stream.sources.packets import read_packets
 
@@ -75,3 +75,11 @@ def test_hidden_files_are_no_recordings_of_a_folder(tmp_path: Path) -> None:
     found = find_recordings(tmp_path, tmp_path.parent / "out")
     assert [one.name for one in found] == ["a.mp4", "yard/c.mkv"]
     assert [one.name for one in find_recordings(tmp_path / ".trash", tmp_path.parent / "out")] == ["b.mp4"]
+
+
+def test_what_is_no_recording_by_its_name_is_told(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.dav", "day/c.DAV", "day/index", ".hidden/d.dav", ".e.dav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert left_out(tmp_path) == "2 .dav, 1 without an ending"
+    assert left_out(tmp_path / "a.mp4") == ""
