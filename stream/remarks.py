@@ -19,6 +19,7 @@ class Remarks:
         self._lock = threading.Lock()
         self._said: dict[str, str] = {}
         self._counts: dict[str, int] = {}
+        self._told: set[str] = set()
 
     def add(self, text: str, count: int = 1, key: str = "") -> None:
         """Say it in the log the first time, count it from then on.
@@ -36,6 +37,13 @@ class Remarks:
         if first:
             log.warning("%s", text)
 
+    def is_news(self, text: str) -> bool:
+        """False from the second time on that the same is asked."""
+        with self._lock:
+            news = text not in self._told
+            self._told.add(text)
+            return news
+
     def listed(self) -> list[dict[str, str | int]]:
         """`[{"text": ..., "count": ...}]`, in the order in which they were first made."""
         with self._lock:
@@ -47,6 +55,13 @@ class Remarks:
 
 run_remarks: ContextVar[Remarks | None] = ContextVar("run_remarks", default=None)
 """Those of the run whose thread this is; the threads of a feed inherit it."""
+
+
+def tell_once(text: str) -> None:
+    """Log what is no remark once in this thread's run; each time where there is none."""
+    found = run_remarks.get()
+    if found is None or found.is_news(text):
+        log.info("%s", text)
 
 
 def remark(text: str, count: int = 1, key: str = "") -> None:

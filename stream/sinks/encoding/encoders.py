@@ -12,6 +12,7 @@ import numpy as np
 from irchroma.stream.errors import SinkError, StreamError, StreamOptionError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.pipeline import Pipeline
+from irchroma.stream.remarks import tell_once
 from irchroma.stream.sinks.encoding.i420_packer import Yuv420Packer, appsrc_of
 from irchroma.stream.sinks.encoding.launches import (
     nvenc_launch,
@@ -150,7 +151,7 @@ def choose_encoder(task: EncoderTask) -> Encoder:
                     how = ", from the device" if there else ""
                     if kind.name == "x264" and task.hurried:
                         how = f", at its least work: {task.size[1]}x{task.size[0]} is much for these cores"
-                    log.info("encoder: %s (%s)%s", kind.name, element, how)
+                    tell_once(f"encoder: {kind.name} ({element}){how}")  # not for each file of a row
                     log.debug("encoders not taken: %s", "; ".join(reasons))
                     return Encoder(kind.name, element, kind.launch(element, one), there)
                 reasons.append(f"{kind.name}: {fault}")
