@@ -69,7 +69,8 @@ def test_an_srt_listener_sends_both_in_step_and_encodes_only_while_somebody_list
             file = tmp_path / f"{visit}.ts"
             subprocess.run(
                 (
-                    *("ffmpeg", "-v", "error", "-nostdin", "-i", f"srt://127.0.0.1:{port}?mode=caller"),
+                    *("ffmpeg", "-v", "error", "-nostdin", "-analyzeduration", "1000000"),  # of five seconds
+                    *("-i", f"srt://127.0.0.1:{port}?mode=caller"),
                     *("-t", "2", "-c", "copy", str(file)),
                 ),
                 timeout=60,

@@ -68,7 +68,7 @@ def drawn(port: int, folder: Path, *words: str) -> subprocess.CompletedProcess[s
         [
             *(str(Path(sys.executable).with_name("schemathesis")), "--no-color", "run"),
             *(f"http://127.0.0.1:{port}/openapi.json", "--checks", _HELD, "--seed", "1"),
-            *("--request-timeout", "20", *words),
+            *("--request-timeout", "20", "--workers", "8", *words),
         ],
         capture_output=True,
         encoding="utf-8",
