@@ -22,8 +22,8 @@ from irchroma.engines.processor import usable_cores
 
 SHOWN = Path("-")
 _PACKAGES = (
-    "irchroma", "numpy", "opencv-python", "openvino", "onnxruntime", "torch", "tensorrt", "tensorrt-rtx",
-    "pycuda",
+    "irchroma", "numpy", "opencv-python", "opencv-python-headless", "openvino", "onnxruntime", "torch",
+    "tensorrt", "tensorrt-rtx", "pycuda",
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from irchroma.engines.network.network import GRAPH_RUNTIMES, RUNTIMES, installed
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.bench.gpu.measure import judge
 from irchroma.launch.bench.gpu.steps import Step, Times, Why, lacks, run_steps, why_not, words_of_tests
+from irchroma.launch.measured import circumstances
 
 _PROGRAMS = "tests.engines.gpu.programs"
 
@@ -138,14 +139,14 @@ def _by_pycuda() -> list[Step]:
 
 
 def _measured(rehearsal: bool) -> list[Step]:
-    compared = [*_BENCH, "{out}/bench-comparison.json", "--runtime", "comparison"]
+    compared = [*_BENCH, "{out}/gpu-comparison.json", "--runtime", "comparison"]
     most = "torch by itself, and what the GPU can do at most: what the others are held against"
     soak = [
         _PYTHON,
         "-m",
         "irchroma.launch.bench.gpu.soak",
         "--json",
-        "{out}/soak.json",
+        "{out}/gpu-soak.json",
         "--device",
         "{device}",
     ]
@@ -222,7 +223,7 @@ def say_asked(out: Path) -> list[str]:
     results: dict[str, Any] = {"runtimes": {}}
     for path in sorted(out.glob("gpu-*.json")):
         results["runtimes"] |= json.loads(path.read_text(encoding="utf-8")).get("runtimes", {})
-    path = out / "bench-comparison.json"
+    path = out / "gpu-comparison.json"
     if path.is_file():
         results["comparison"] = json.loads(path.read_text(encoding="utf-8")).get("comparison", {})
     lines = []
@@ -231,6 +232,7 @@ def say_asked(out: Path) -> list[str]:
         frame_ms = min((ms for name, ms in frame.items() if name.endswith("_ms")), default=None)
         streams = max((count for name, count in verdict.items() if name.endswith("_that_fit")), default=None)
         times = verdict.get("times_as_fast_as_torch_eager_fp16")
+        off = results["runtimes"][runtime].get("parity", {}).get("mean_levels")
         for asked, found, holds in (
             ("at most 1 ms of GPU a frame", frame_ms, frame_ms is not None and frame_ms <= 1),
             ("100 streams of 30 fps", streams, streams is not None and streams >= 100),
@@ -238,6 +240,11 @@ def say_asked(out: Path) -> list[str]:
                 "3 times torch by itself in float16, the network alone",
                 times,
                 times is not None and times >= 3,
+            ),
+            (
+                f"the CPU's pictures, {_LARGEST_MEAN_LEVELS:g} levels off in the mean at most",
+                off,
+                off is not None and off <= _LARGEST_MEAN_LEVELS,
             ),
         ):
             said = "not measured" if found is None else f"{found:g}: {'yes' if holds else 'no'}"
@@ -317,6 +324,9 @@ def main(words: Sequence[str] | None = None) -> int:
             why = why_not(step, args.rehearse)
             print(f"{step.name:<25} {step.limit_s:>4.0f} s  {why or step.shows}")
         return 0
+    commit = circumstances()["commit"]
+    if not args.rehearse and (commit == "unknown" or commit.endswith("-dirty")):
+        print(f"the commit is {commit}: no number of this run can be kept. IRCHROMA_COMMIT names a copy's")
     times = Times(args.minutes, args.call_minutes, args.archive)
     found = run_steps(steps, args.folder.resolve(), times, args.rehearse, device)
     print(json.dumps({state: sum(row["state"] == state for row in found) for state in _STATES}))
@@ -331,6 +341,7 @@ def main(words: Sequence[str] | None = None) -> int:
     return 1 if any(row["state"] in ("failed", "ended") for row in found) else 0
 
 
+_LARGEST_MEAN_LEVELS = 0.5  # of a network in float16, as `tests/engines/gpu/test_run.py` has it
 _STATES = ("ok", "failed", "ended", "skipped")
 _GO_ON, _NOT_HERE = 75, 69  # EX_TEMPFAIL and EX_UNAVAILABLE of sysexits.h
 

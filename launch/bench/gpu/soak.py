@@ -1,6 +1,6 @@
 """A soak of the GPU path: many cameras for a while, then opening and closing; what was not given back shows.
 
-`python -m irchroma.launch.bench.gpu.soak --json soak.json`; on a GPU by torch, or by the CPU as a device.
+`python -m irchroma.launch.bench.gpu.soak --json gpu-soak.json`; on a GPU by torch, or by the CPU as a device.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from irchroma.engines.choice import GPU_RUNTIMES, open_device
 from irchroma.engines.errors import EngineError
+from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.cpu_device import CpuDevice
 from irchroma.engines.gpu.cuda.driver import CudaDriver
@@ -146,7 +147,14 @@ def main(words: Sequence[str] | None = None) -> int:
             return CpuDevice(network, kernels)
 
         open_on, size = open_cpu, (240, 320)
-    results: dict[str, Any] = {"device": args.device}
+    found = None if on_cpu else probe.device_at()
+    results: dict[str, Any] = {"runtime": args.device}
+    if found is not None:
+        results |= {
+            "device": found.name,
+            "compute_capability": found.compute_capability,
+            "driver_cuda": found.driver,
+        }
     results["soak"] = soak(
         open_on, options, size, args.cameras or (2 if on_cpu else 16), args.seconds or (3 if on_cpu else 90)
     )

@@ -219,21 +219,35 @@ def test_what_is_asked_is_said_beside_what_was_measured(tmp_path: Path) -> None:
         "network": [{"frames": 1, "name": "torch fp16 on X", "in_a_row_ms": 0.2}],
         "live_streams": [{"streams": 64, "keeps_up": True}, {"streams": 128, "keeps_up": False}],
         "live_streams_by_processes": [{"streams": 100, "keeps_up": True}],
+        "parity": {"mean_levels": 101.0},
     }
     rtx = {"errors": {"opens": "no"}}
     for name, found in {"torch": torch, "tensorrt-rtx": rtx}.items():
         (tmp_path / f"gpu-{name}.json").write_text(json.dumps({"runtimes": {name: found}}), encoding="utf-8")
     comparison = {"torch": {"eager fp16": {"batch 1": {"in_a_row_ms": 0.4}}}}
-    (tmp_path / "bench-comparison.json").write_text(json.dumps({"comparison": comparison}), encoding="utf-8")
+    (tmp_path / "gpu-comparison.json").write_text(json.dumps({"comparison": comparison}), encoding="utf-8")
     ratio = "3 times torch by itself in float16, the network alone"
+    alike = "the CPU's pictures, 0.5 levels off in the mean at most"
     assert first_gpu_run.say_asked(tmp_path) == [
         "tensorrt-rtx: at most 1 ms of GPU a frame: not measured",
         "tensorrt-rtx: 100 streams of 30 fps: not measured",
         f"tensorrt-rtx: {ratio}: not measured",
+        f"tensorrt-rtx: {alike}: not measured",
         "torch: at most 1 ms of GPU a frame: 0.62: yes",
         "torch: 100 streams of 30 fps: 100: yes",
         f"torch: {ratio}: 2: no",
+        f"torch: {alike}: 101: no",
     ]
+
+
+def test_a_run_whose_numbers_cannot_be_kept_says_so_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a machine that is lent there is no repository, and no second try."""
+    for commit, warns in (("unknown", True), ("0123-dirty", True), ("0123", False)):
+        monkeypatch.setattr(first_gpu_run, "circumstances", lambda commit=commit: {"commit": commit})
+        assert first_gpu_run.main([str(tmp_path), "--only", "facts", "--minutes", "0"]) == 0
+        assert ("no number of this run can be kept" in capsys.readouterr().out.splitlines()[0]) == warns
 
 
 def test_what_loses_the_gpu_comes_last() -> None:
@@ -260,7 +274,7 @@ def test_every_step_names_a_program_and_tests_that_exist() -> None:
 
 def test_what_the_path_is_measured_by_is_kept_under_a_name_that_the_doctor_finds(tmp_path: Path) -> None:
     written = {Path(word).name for step in plan_steps("torch") for word in step.words if "/gpu-" in word}
-    assert written == {f"gpu-{runtime}.json" for runtime in GPU_RUNTIMES}
+    assert written == {f"gpu-{part}.json" for part in (*GPU_RUNTIMES, "comparison", "soak")}
     one = {"device": "the one", "runtimes": {"torch": {"throughput": [{"fps": 1.0}]}}}
     other = {"device": "the other", "runtimes": {"torch": {"errors": {"opens": "no compiler"}}}}
     (tmp_path / "gpu-torch.json").write_text(json.dumps(other), encoding="utf-8")
@@ -373,7 +387,8 @@ def test_the_programs_of_the_steps_run_over_the_cpu_device(tmp_path: Path) -> No
     steps = [frames, replace(soak, words=[*soak.words, "--seconds", "0.5"])]
     found = run_steps(steps, tmp_path, Times(5), rehearse=True, device="cpu")
     assert [row["state"] for row in found] == ["ok", "ok"], found
-    soaked = json.loads((tmp_path / "soak.json").read_text(encoding="utf-8"))
+    soaked = json.loads((tmp_path / "gpu-soak.json").read_text(encoding="utf-8"))
+    assert soaked["runtime"] == "cpu"
     assert soaked["soak"]["fewest_of_a_camera"] >= 1
     assert len(soaked["open_and_close"]["memory_mb"]) == 3
 
