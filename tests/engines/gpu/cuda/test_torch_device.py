@@ -127,6 +127,18 @@ def test_a_recording_that_could_not_begin_leaves_a_queue_that_can_record(
     assert allocator.underway == {}
 
 
+def test_a_torch_that_cannot_be_told_has_another_pool_for_the_next_recording(
+    allocator: Allocator, device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What tells the allocator is torch's own business, and may go by another name one day."""
+    monkeypatch.delattr(torch._C, "_cuda_endAllocateToPool")
+    queue = TorchQueue(device, SimpleNamespace(cuda_stream=1))
+    with pytest.raises(CaptureRefused):
+        queue.capture(lambda: setattr(allocator, "spoiled", True))
+    queue.capture(lambda: None)
+    allocator.underway.clear()  # as nobody could
+
+
 def test_graphs_end_while_no_other_begins(allocator: Allocator, device: Any) -> None:
     """Torch 2.11 has a list of them that threads share."""
     device.driver.destroy_stream = lambda cuda_stream: None

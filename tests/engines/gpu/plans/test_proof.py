@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from irchroma.engines.errors import PlanError
+from irchroma.engines.gpu.plans import build
+from irchroma.engines.gpu.plans.file import PlanSource
+from irchroma.engines.gpu.plans.library import BuildRequest, Built, Profile
 from irchroma.engines.gpu.plans.proof import Proof, parse_layers, prove_precision
 
 # Of a build of nir:fast in float16 by TensorRT-RTX 1.7.1, two profiles; shortened to two layers.
@@ -148,3 +155,27 @@ def test_every_convolution_must_be_found_in_the_precision_asked_for() -> None:
         prove_precision(layers, ["/else"], "fp16")
     with pytest.raises(PlanError, match="no convolution"):
         prove_precision(layers, [], "fp16")
+
+
+@pytest.mark.parametrize("engine", ["Half", "Float"])
+def test_where_there_is_a_device_the_loaded_engine_decides(engine: str) -> None:
+    """And not what the builder has written, of which nobody has seen TensorRT's own."""
+    other = {"Half": "Float", "Float": "Half"}
+    said = {kind: TENSORRT_10.replace("Half", kind) for kind in other}
+    names = ("/stem/Conv", "/head/Conv")
+    made = Built(b"a plan", said[other[engine]], names, (), None, None, 1.0)
+    library: Any = SimpleNamespace(
+        runtime="tensorrt",
+        build=lambda request: made,
+        load=bytes,
+        inspect=lambda loaded, profile: said[engine],
+    )
+    request = BuildRequest(Path("a.onnx"), Profile((1, 64, 96), (1, 64, 96), (1, 64, 96)))
+    source = PlanSource("a.onnx", "ab" * 32, "tensorrt", "11.4.0", "GPU", "9.0", "fp16", "1x64x96")
+    device: Any = SimpleNamespace(driver="13.0")
+    if engine == "Float":
+        with pytest.raises(PlanError, match="2 of 2 convolutions were not built in fp16"):
+            build._built(library, request, source, device, print)
+        return
+    header, _ = build._built(library, request, source, device, print)
+    assert (header.told_by, header.convolutions) == ("engine", 2)
