@@ -122,6 +122,14 @@ class CameraFeed:
         ends = file is not None and (file.is_file() or file.is_dir())
         return "stopped before the end: it was not begun" if ends else ""
 
+    def missed(self) -> str:
+        """Of a camera that was waited for until the end, in vain: that it was, and why; else empty."""
+        loop = self.monitor.loop
+        if self.failure is not None or self._frames() or self.lacking():
+            return ""
+        reason = self.waiting or (loop.reader.lost_reason if loop is not None else None)
+        return f"gave no picture: {reason}" if reason else "gave no picture"
+
     def _first_loop(self) -> Loop | None:
         try:
             return self._build()
@@ -294,6 +302,9 @@ class CamerasRun:
         failed = [feed.name for feed in self.feeds if feed.failure is not None]
         frames = sum(feed.stats()["frames"] for feed in self.feeds)
         log.info("%d cameras, %d frames", len(self.feeds), frames)
+        for feed in self.feeds:
+            if why := feed.missed():
+                log.warning("%s %s", feed.name, why)
         if failed:
             log.error("%d of %d cameras failed: %s", len(failed), len(self.feeds), ", ".join(failed))
         if self._config.stats is not None:

@@ -13,12 +13,13 @@ from typing import TypeVar
 
 from irchroma.stream.errors import SourceError, SourceRefused, StreamError, StreamOptionError
 from irchroma.stream.frame import Frame
-from irchroma.stream.loop.threads import Ring, RingClosed, feed_thread
+from irchroma.stream.loop.threads import OwnTime, Ring, RingClosed, feed_thread
 from irchroma.stream.protocols import FrameSource, VideoInfo
 
 log = logging.getLogger(__name__)
 
 _LONGEST_REFUSED_S = 600.0
+_JOIN_S = 0.05
 _PTS_JUMP_NS = 2_000_000_000  # a live clock further than this from ours was set anew
 
 
@@ -166,7 +167,9 @@ class SourceReader:
         """Wait for the thread to let go of the source; False when it has not within the time."""
         if self._thread is None:
             return True
-        self._thread.join(timeout_s)
+        since = OwnTime()
+        while self._thread.is_alive() and since.look_s() < timeout_s:
+            self._thread.join(_JOIN_S)
         return not self._thread.is_alive()
 
     def watch(self) -> None:
