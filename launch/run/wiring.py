@@ -90,7 +90,11 @@ def build_loop(
     if thermometer is not None:
         control.thermometer, thermometer.on_change = thermometer, control.scale_changed
         composer.celsius_of = thermometer.celsius_of
-    sinks = sink_options(config, stats, control, shared.name, shared.threads)
+
+    def told() -> dict[str, Any]:
+        return {**(stats() if stats is not None else {}), "latency_ms": round(composer.latency_ms, 1)}
+
+    sinks = sink_options(config, told, control, shared.name, shared.threads)
     sinks = replace(sinks, sound=sound, thermometer=thermometer)
     evidence = evidence_sink(config)
     recorder = make_recorder(config, evidence, sinks) if evidence is not None else None

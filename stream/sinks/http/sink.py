@@ -162,6 +162,7 @@ class HttpSink:
             shown["thermometer"] = self.options.thermometer.state()
         if more.get("state", "live") != "live":  # the card and the repeated picture are no camera's
             own["fps"] = 0.0
+            more = {**more, "latency_ms": None}
             if control is not None:
                 shown["live"] = {**shown["live"], "latency_ms": None}
         return {"title": self.options.title, **own, **more, **shown}

@@ -24,9 +24,9 @@ function spark(values) {
 
 function chart(figures) {
   const now_s = performance.now() / 1000, live_now = (figures.state || "live") === "live";
-  const latency = figures.live && figures.live.latency_ms;
+  const latency = delay_ms(figures);
   note("rate", live_now ? figures.fps : null, figures.fps.toFixed(1) + " pictures a second");
-  if (figures.live) note("delay", latency || null, latency ? latency.toFixed(0) + " ms to the picture" : "no picture");
+  if (latency !== undefined) note("delay", latency || null, latency ? latency.toFixed(0) + " ms to the picture" : "no picture");
   if (figures.cpu_s !== undefined) {
     const share = counted_cpu ? 100 * (figures.cpu_s - counted_cpu.cpu_s) / (now_s - counted_cpu.at) : null;
     counted_cpu = { cpu_s: figures.cpu_s, at: now_s };

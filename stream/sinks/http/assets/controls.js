@@ -34,7 +34,6 @@ function show(now) {
   offer(now.reference);
   if (ready) { tell_masks(now.privacy); adjust(now); }
   at("said").textContent = now.error || "";
-  at("latency").textContent = now.latency_ms ? now.latency_ms.toFixed(0) + " ms" : "";
 }
 
 function offer(reference) {                // the pictures to choose from, drawn anew where they are others

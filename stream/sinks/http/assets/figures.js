@@ -7,12 +7,17 @@ function time(seconds) {
   return seconds < 129600 ? Math.round(seconds / 3600) + " h" : Math.round(seconds / 86400) + " days";
 }
 
+// From a frame's arrival to its picture; a page that changes nothing has no "live".
+const delay_ms = (figures) => figures.live ? figures.live.latency_ms : figures.latency_ms;
+
 function tell(figures) {
   const now = figures.state || "live", live_now = now === "live";
   const seconds = figures.since ? (Date.now() - Date.parse(figures.since)) / 1000 : 0;
   const clock = figures.since ? new Date(figures.since).toLocaleTimeString() : "";
   at("state").textContent = WORDS[now] || now;
   at("fps").textContent = live_now ? figures.fps.toFixed(1) + " fps" : "";
+  const delay = delay_ms(figures);
+  at("latency").textContent = delay ? delay.toFixed(0) + " ms" : "";
   at("size").textContent = figures.width ? figures.width + " \u00d7 " + figures.height : "";
   if (live_now) at("why").textContent = !figures.reason ? ""
     : (figures.reason.startsWith("color ") ? "" : "no color: ") + figures.reason;   // "color is being prepared"

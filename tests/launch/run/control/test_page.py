@@ -31,11 +31,18 @@ class Camera:
     """A page whose camera is in whatever state the test wants."""
 
     def __init__(
-        self, port: int = 0, access: Access | None = None, name: str = "gate", blind: bool = False
+        self,
+        port: int = 0,
+        access: Access | None = None,
+        name: str = "gate",
+        blind: bool = False,
+        control: bool = True,
     ) -> None:
         self.told: dict[str, Any] = {"state": "live", "reason": None, "since": "2026-01-01T10:00:00Z"}
         self.engines: tuple[Choice, ...] = choices()
-        options = HttpSinkOptions(name, lambda: self.told, self, name, access or Access())
+        options = HttpSinkOptions(
+            name, lambda: self.told, self if control else None, name, access or Access()
+        )
         self.sink = HttpSink("127.0.0.1", port, options)
         self.sink.open(LIVE, (240, 320))
         self.port = self.sink.port
@@ -117,6 +124,15 @@ def test_a_page_says_what_its_camera_is(tmp_path: Path) -> None:
         tab.wait_for("document.getElementById('why').textContent === 'color is being prepared'")
         camera.told["reason"] = None
         tab.wait_for("document.getElementById('why').textContent === ''")
+
+
+def test_a_page_that_changes_nothing_says_the_delay_too(tmp_path: Path) -> None:
+    camera = Camera(control=False)
+    camera.told["latency_ms"] = 23.0
+    with watched(tmp_path, camera) as tab:
+        tab.wait_for("document.getElementById('latency').textContent === '23 ms'")
+        camera.told = {**camera.told, "state": "lost"}
+        tab.wait_for("document.getElementById('latency').textContent === ''")
 
 
 def test_a_page_says_that_its_server_is_gone_or_hangs_and_comes_back(tmp_path: Path) -> None:
