@@ -9,6 +9,7 @@ from pathlib import Path
 from irchroma.launch.config import ConfigError
 from irchroma.stream.errors import SourceError
 from irchroma.stream.sources.packets import read_packets
+from irchroma.stream.sources.pictures.picture_source import SEVERAL
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".flv")
 _KEPT = (".mp4", ".mkv")
@@ -54,6 +55,8 @@ def find_recordings(source: Path, target: Path) -> list[Recording]:
     if not source.exists():
         raise ConfigError(f"{source}: no such file or folder")
     if source.is_file():
+        if source.suffix.lower() in SEVERAL:
+            raise ConfigError(f"{source}: is no video, which an archive is of: irchroma run colors it")
         if target.is_dir():
             target /= target_name(source.name)
         if target.suffix.lower() not in _KEPT:

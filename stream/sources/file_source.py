@@ -25,6 +25,7 @@ _HEAD_BYTES = 400
 _ANIMATED = "animated PNG"
 _Y4M = b"YUV4MPEG2 "
 _Y4M_READ = ("420", "420jpeg", "420mpeg2", "420paldv", "422", "444")
+_PLAIN = (".raw", ".bin", ".dat", ".y16", ".gray", ".yuv")
 _UNREAD = {b"nut/multimedia container": "NUT", b"GIF8": "GIF", b"\x8aMNG": _ANIMATED}
 
 
@@ -240,7 +241,11 @@ class FileSource(GstSource):
                 f"{path} is truncated, {self._promise.missing_bytes} bytes are missing: no frame"
             )
         if failure.code == "type-not-found":
-            return SourceFormatError(f"{path} is not a video that GStreamer knows")
+            plain = path.suffix.lower() in _PLAIN
+            hint = (
+                f": frames without a header are raw:{path}?size=WxH&format=gray16le&rate=HZ" if plain else ""
+            )
+            return SourceFormatError(f"{path} is not a video that GStreamer knows{hint}")
         return broken_format(str(path), failure) or SourceError(f"{path} cannot be played: {failure}")
 
 

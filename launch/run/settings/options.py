@@ -13,7 +13,7 @@ from irchroma.engines import catalog
 from irchroma.engines.network.record import read_record
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.speed.load_control import LIMIT_MS
-from irchroma.engines.palette.options import PaletteOptions
+from irchroma.engines.palette.options import PaletteOptions, palette_from_name
 from irchroma.engines.repair.filling import METHODS
 from irchroma.launch.config import ConfigError, from_file, from_table
 from irchroma.stream.loop.reader import ReconnectOptions
@@ -246,7 +246,10 @@ def nested(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_scale(config: RunConfig, scale: CameraScale | None) -> RunConfig:
-    """The configuration with the camera's degrees for each count, unless it gives its own."""
+    """The configuration with the camera's degrees for each count, unless it or its engine has some."""
+    if config.engine.startswith("palette:") and "gain=" in config.engine:
+        named = palette_from_name(config.engine)
+        return replace(config, palette=replace(config.palette, gain=named.gain, offset=named.offset))
     if scale is None or config.palette.gain is not None:
         return config
     palette = replace(config.palette, gain=1 / scale.per_kelvin, offset=scale.offset_celsius)

@@ -116,13 +116,14 @@ class LiveControl(Protocol):
         """What `change` takes as `engine`."""
 
     def state(self) -> dict[str, Any]:
-        """`view`, `wipe`, `blend` as they are; `engine`, the choice that colors now; `changing`, the choice
-        that is being made ready or None; `error`, why the last choice was not taken or None; `latency_ms`
-        from a frame's arrival to its picture, None while there are no frames; `reason`, why there is no color
-        or None; `reference`, None or `auto`, whether the scene chooses it, `strength`, `current`, its key or
-        None, and `candidates`, each with `key`, `name` and `score`; `privacy`, None or `fixed`, `drawn`
-        and `can_be_drawn`, see `irchroma.stream.view.privacy`; `tone`, its `method` of `methods`, `lock`,
-        `span` or None, `now`, the limits as they are or None, both in `unit`, `celsius`, `counts` or `luma`;
+        """`view`, `wipe`, `blend` as they are; `engine`, the choice that colors now; `band`, `nir` or
+        `thermal` by what the source gives, empty before that is known; `changing`, the choice that is being
+        made ready or None; `error`, why the last choice was not taken or None; `latency_ms` from a frame's
+        arrival to its picture, None while there are no frames; `reason`, why there is no color or None;
+        `reference`, None or `auto`, whether the scene chooses it, `strength`, `current`, its key or None, and
+        `candidates`, each with `key`, `name` and `score`; `privacy`, None or `fixed`, `drawn` and
+        `can_be_drawn`, see `irchroma.stream.view.privacy`; `tone`, its `method` of `methods`, `lock`, `span`
+        or None, `now`, the limits as they are or None, both in `unit`, `celsius`, `counts` or `luma`;
         `readings`, those on the picture; `color`, a network's `mode`, `chroma_limit` and `smoothing_s`;
         `swatch`, the colors of a palette from dark to bright."""
 

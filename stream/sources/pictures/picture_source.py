@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 SECOND_NS = 1_000_000_000
 RATE = Fraction(25)
 """Pictures a second where nobody says."""
-_SEVERAL = (".tif", ".tiff", ".npy", ".npz", ".seq", ".fff", ".csq")
+SEVERAL = (".tif", ".tiff", ".npy", ".npz", ".seq", ".fff", ".csq")
+"""A file of these may hold a whole recording."""
 """Files that may hold more than one picture."""
 
 
@@ -113,7 +114,7 @@ class PictureSource:
             self._tell_others(len(files))
         self._next, self._shape, self._places, self._unread = 0, None, [], []
         for number, file in enumerate(files):
-            several = number == 0 or file.suffix.lower() in _SEVERAL
+            several = number == 0 or file.suffix.lower() in SEVERAL
             try:
                 count = self._file(file).count if several else 1
             except SourceError:

@@ -13,6 +13,7 @@ import pytest
 
 from irchroma.launch.archive.plan import find_recordings, left_out
 from irchroma.launch.cli import main
+from irchroma.launch.config import ConfigError
 from irchroma.stream.sources.packets import read_packets
 
 pytestmark = [pytest.mark.gst, pytest.mark.timeout(300)]  # workers that start on a loaded machine
@@ -66,6 +67,12 @@ def test_a_link_to_a_recording_that_is_gone_is_one_to_be_reported(tmp_path: Path
     (tmp_path / "c.mp4").mkdir()
     found = find_recordings(tmp_path, tmp_path.parent / "out")
     assert [one.name for one in found] == ["a.mp4", "b.mp4"]
+
+
+def test_a_stack_of_counts_is_no_video_and_is_said_to_be_for_a_run(tmp_path: Path) -> None:
+    (tmp_path / "b.npz").write_bytes(b"x")
+    with pytest.raises(ConfigError, match="irchroma run colors it"):
+        find_recordings(tmp_path / "b.npz", tmp_path / "out.mkv")
 
 
 def test_hidden_files_are_no_recordings_of_a_folder(tmp_path: Path) -> None:

@@ -307,6 +307,13 @@ def test_what_is_no_video_is_refused_with_one_line(tmp_path: Path) -> None:
         source.close()
 
 
+def test_frames_without_a_header_are_said_to_be_read_as_raw(tmp_path: Path) -> None:
+    path = tmp_path / "counts.raw"
+    path.write_bytes(bytes(range(256)) * 200)
+    with pytest.raises(SourceFormatError, match=r"raw:.*counts\.raw\?size=WxH&format=gray16le&rate=HZ"):
+        FileSource(path).open()
+
+
 def test_a_depth_that_kills_the_decoder_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "gray12.mkv"
     ffmpeg = shutil.which("ffmpeg")

@@ -137,6 +137,15 @@ def test_what_cannot_be_measured_is_refused() -> None:
     assert len(left_out) == 1
 
 
+def test_a_scale_in_the_engine_s_name_is_the_thermometer_s_too() -> None:
+    engine = "palette:above=37C,gain=0.01,offset=-273.15"
+    source = "test:thermal?size=160x120&scale=raw14&rate=10&live=1"
+    with running(source=source, engine=engine, thermometer=MEASURED) as run:
+        wait_for(lambda: run.loop.writers[0].written > 3)
+        told = json.loads(run.request("GET", "/stats.json")[1])["thermometer"]
+        assert told["regions"][0]["celsius"]
+
+
 @pytest.mark.browser
 def test_a_page_draws_places_and_marks_their_alarms(tmp_path: Path) -> None:
     with (
