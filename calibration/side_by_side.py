@@ -10,7 +10,7 @@ import numpy as np
 
 from irchroma.engines.network.network import Network
 
-_IN_A_ROW = 5
+_IN_A_ROW, _ROUNDS = 5, 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,6 @@ class Speed:
 def race(
     networks: Mapping[str, Network],
     size: tuple[int, int],
-    rounds: int = 12,
     note: Callable[[float], None] | None = None,
 ) -> list[Speed]:
     """Time networks in turns on one and the same random frame.
@@ -46,7 +45,6 @@ def race(
     Args:
         networks: name -> network; the first is what the others are compared with.
         size: (H, W), multiples of 32.
-        rounds: turns of each, of five frames.
         note: called with the share done.
     """
     luma = np.random.default_rng(7).random((1, 1, *size), np.float32)
@@ -54,9 +52,9 @@ def race(
         for _ in range(3):
             network.infer(luma)
     medians: dict[str, list[float]] = {name: [] for name in networks}
-    for number in range(rounds):
+    for number in range(_ROUNDS):
         if note is not None:
-            note(number / rounds)
+            note(number / _ROUNDS)
         for name, network in networks.items():
             times = []
             for _ in range(_IN_A_ROW):

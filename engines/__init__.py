@@ -31,18 +31,15 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_PLACES = {
-    "ColorizerOptions": "choice",
-    "open_colorizer": "choice",
-    "EngineError": "errors",
-    "EngineOptionError": "errors",
-    "EngineUnavailable": "errors",
-    "NetworkOptions": "network.network",
-    "NeuralColorizer": "neural.colorizer",
-    "NeuralOptions": "neural.colorizer",
-    "PaletteColorizer": "palette.colorizer",
-    "PaletteOptions": "palette.options",
+_NAMES = {
+    "choice": "ColorizerOptions open_colorizer",
+    "errors": "EngineError EngineOptionError EngineUnavailable",
+    "network.network": "NetworkOptions",
+    "neural.colorizer": "NeuralColorizer NeuralOptions",
+    "palette.colorizer": "PaletteColorizer",
+    "palette.options": "PaletteOptions",
 }
+_PLACES = {name: place for place, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

@@ -37,23 +37,18 @@ if TYPE_CHECKING:
 
     __version__: str
 
-_PLACES = {
-    "SinkError": "errors",
-    "SourceError": "errors",
-    "StreamError": "errors",
-    "Frame": "frame",
-    "MemorySink": "loop.fakes",
-    "MemorySource": "loop.fakes",
-    "Loop": "loop.loop",
-    "LoopOptions": "loop.loop",
-    "SinkWriter": "loop.writer",
-    "SinkOptions": "sinks.open_sink",
-    "open_sink": "sinks.open_sink",
-    "SourceOptions": "sources.open_source",
-    "open_source": "sources.open_source",
-    "ToneMap": "tone.tone_map",
-    "ViewComposer": "view.composer",
+_NAMES = {
+    "errors": "SinkError SourceError StreamError",
+    "frame": "Frame",
+    "loop.fakes": "MemorySink MemorySource",
+    "loop.loop": "Loop LoopOptions",
+    "loop.writer": "SinkWriter",
+    "sinks.open_sink": "SinkOptions open_sink",
+    "sources.open_source": "SourceOptions open_source",
+    "tone.tone_map": "ToneMap",
+    "view.composer": "ViewComposer",
 }
+_PLACES = {name: place for place, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

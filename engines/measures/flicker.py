@@ -119,8 +119,7 @@ class StaticFlicker:
     CIE L*a*b* under D65; mean over both axes and over all such pixels of all frames.
     """
 
-    def __init__(self, unchanged_levels: int = UNCHANGED_LEVELS) -> None:
-        self._levels = unchanged_levels
+    def __init__(self) -> None:
         self._chroma: tuple[NDArray[np.float32], ...] = ()
         self._luma: Luma | None = None
         self._sum = 0.0
@@ -133,7 +132,7 @@ class StaticFlicker:
         chroma = rgb_to_ab(rgb)
         self.newest = math.nan
         if self._luma is not None and self._luma.shape == luma.shape:
-            still = cv2.compare(cv2.absdiff(luma, self._luma), self._levels, cv2.CMP_LE)
+            still = cv2.compare(cv2.absdiff(luma, self._luma), UNCHANGED_LEVELS, cv2.CMP_LE)
             count = cv2.countNonZero(still)
             if count > 0:
                 pairs = zip(chroma, self._chroma, strict=True)

@@ -30,8 +30,8 @@ _LONGEST = 400  # characters: 50 lines are below the 100 kB that Ray sends besid
 class LogTail(logging.Handler):
     """The newest lines of this process, numbered; older ones give way, and nothing waits."""
 
-    def __init__(self, level: int = logging.INFO) -> None:
-        super().__init__(level)
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
         self._lines: deque[tuple[int, Line]] = deque(maxlen=_TAIL_LINES)
         self._number = 0
         self.setFormatter(JsonLines())

@@ -140,23 +140,22 @@ def boxed(
 
 
 @lru_cache(maxsize=8)
-def outlined(text: str, letter_px: int, *, opacity: float = 0.9, weight: int = 500) -> Sprite:
+def outlined(text: str, letter_px: int, *, opacity: float = 0.9) -> Sprite:
     """White text with a soft dark rim, without a box."""
     margin = max(2, letter_px // 4)
-    letters = cv2.copyMakeBorder(
-        text_mask(text, letter_px, weight), margin, margin, margin, margin, cv2.BORDER_CONSTANT
-    )
+    mask = text_mask(text, letter_px, 500)
+    letters = cv2.copyMakeBorder(mask, margin, margin, margin, margin, cv2.BORDER_CONSTANT)
     reach = max(3, letter_px // 7 * 2 + 1)
     rim = cv2.dilate(letters, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
     rim = cv2.GaussianBlur(rim, (0, 0), reach / 3).astype(np.float32) * np.float32(0.75 * opacity / 255)
     return _sprite(np.zeros((*letters.shape, 3), np.float32), rim, letters, WHITE, opacity)
 
 
-def lettered(text: str, letter_px: int, color: Color, *, opacity: float = 1.0, weight: int = 500) -> Sprite:
+def lettered(text: str, letter_px: int, color: Color, *, weight: int = 500) -> Sprite:
     """Plain text in one color, for backgrounds that are known to be dark or light."""
     letters = text_mask(text, letter_px, weight)
     empty = np.zeros(letters.shape, np.float32)
-    return _sprite(np.zeros((*letters.shape, 3), np.float32), empty, letters, color, opacity)
+    return _sprite(np.zeros((*letters.shape, 3), np.float32), empty, letters, color, 1.0)
 
 
 def _sprite(

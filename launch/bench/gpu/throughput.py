@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -132,11 +132,8 @@ def throughput(
     return {
         "height": case.size[0],
         "width": case.size[1],
-        "streams": case.streams,
-        "depth": case.depth,
-        "graphs": case.graphs,
+        **{name: value for name, value in asdict(case).items() if name != "size"},
         "graphs_recorded": recorded,
-        "rate": case.rate,
         "frames": int(latency_ms.size),
         "fps": round(latency_ms.size / took_s, 1),
         "ms_mean": round(float(latency_ms.mean()), 3),
@@ -145,9 +142,6 @@ def throughput(
         "ms_p99": p99,
         "host_ms_p50": round(float(np.median(host_ms)), 3),
         "cpu_ms": round(cpu_s * 1e3 / latency_ms.size, 3),
-        "scene": case.scene,
-        "temporal": case.temporal,
-        "batched": case.batched,
         "frames_in_a_call": round(batches[0]["frames"] / max(batches[0]["calls"], 1), 2) if batches else 1.0,
     }
 

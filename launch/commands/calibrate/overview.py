@@ -46,12 +46,12 @@ def draw_uniformity(offset: NDArray[np.float32], before: Pixels, after: Pixels) 
     return np.hstack([shown(offset), both])
 
 
-def draw_references(references: Iterable[Reference], long_side_px: int = 640) -> Rgb:
+def draw_references(references: Iterable[Reference]) -> Rgb:
     """(H, W, 3) uint8: the references beside each other, places without trust hatched."""
     tiles = []
     for reference in references:
         height, width = reference.trust.shape
-        factor = long_side_px / max(height, width)
+        factor = 640 / max(height, width)
         size = (round(width * factor), round(height * factor))
         picture = cv2.resize(reference.rgb, size, interpolation=cv2.INTER_AREA)
         trust = cv2.resize(reference.trust, size, interpolation=cv2.INTER_AREA)
