@@ -26,7 +26,8 @@ _ROUNDED_NS = 1_000_000  # times of a transport stream count in 11 microseconds
 _SOUND_WAIT_NS = 2_000_000_000
 """For so long the first picture waits for the sound, and goes out without it then."""
 _STEP_S = 0.002
-_UNCONNECTED = "Connection does not exist"  # libsrt's SRT_ENOCONN
+# libsrt's SRT_ENOCONN, and what GStreamer makes of a connection that breaks while it is written to.
+_UNCONNECTED = ("Connection does not exist", "Error on SRT socket: Unknown or erroneous")
 _PACKETS = 7  # of MPEG-TS in one message: libsrt's live mode takes 1316 bytes
 
 
@@ -206,7 +207,7 @@ class SrtSink(CallingSink):
         return stats is not None and bool(stats.get_int64("packets-sent")[1])
 
     def _hang_up(self, error: SinkError) -> None:
-        if _UNCONNECTED in str(error):
+        if any(text in str(error) for text in _UNCONNECTED):
             gone = "has gone away" if self.answered else self._unanswered
             told = SinkError(f"{self.label}: {gone}")
             told.__cause__ = error

@@ -218,6 +218,16 @@ def test_a_picture_for_a_server_over_webrtc_that_has_gone_silent_is_one_drop(
         sink.close()
 
 
+@pytest.mark.parametrize("said", ["Connection does not exist", "Error on SRT socket: Unknown or erroneous"])
+def test_an_srt_receiver_that_breaks_off_has_gone_away(said: str) -> None:
+    sink = open_sink(f"srt://127.0.0.1:{free_port()}")
+    assert isinstance(sink, CallingSink)
+    for answered, words in ((False, "does not answer"), (True, "has gone away")):
+        sink.answered, sink.away = answered, ""
+        sink._hang_up(SinkError(f"{sink.label}: failed to write to SRT socket: {said}"))
+        assert sink.away == f"{sink.label}: {words}"
+
+
 def test_a_file_whose_server_is_not_there_fails() -> None:
     sink = open_sink(f"publish+rtsp://127.0.0.1:{free_port()}/cam")
     sink.open(VideoInfo(SIZE, Fraction(25), live=False), SIZE)
