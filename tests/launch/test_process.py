@@ -266,20 +266,27 @@ def test_build_takes_the_same_name_as_inspect(capsys: pytest.CaptureFixture[str]
 def test_overload_is_said_less_and_less_often(caplog: pytest.LogCaptureFixture) -> None:
     from irchroma.launch.run.monitoring.monitor import Monitor
     from irchroma.launch.run.settings.options import RunConfig
-    from irchroma.stream.loop.fakes import MemorySource
+    from irchroma.stream.loop.fakes import MemorySink, MemorySource
     from irchroma.stream.loop.loop import Loop, LoopOptions
+    from irchroma.stream.loop.writer import SinkWriter
 
     caplog.set_level("INFO", "irchroma")
     source = MemorySource([])
-    loop = Loop(source, None, None, [], LoopOptions())  # type: ignore[arg-type]
+    writer = SinkWriter(MemorySink(), "rtsp://:8554/gate")
+    loop = Loop(source, None, None, [writer], LoopOptions())  # type: ignore[arg-type]
     monitor = Monitor(RunConfig(), quiet=True)
     begin_s = monitor._drops_said_s
     for second in range(1, 601):
         source.drops = 5 * second
         monitor._say_drops(loop, begin_s + second)
     said = [record.getMessage() for record in caplog.records]
-    assert said[0] == "5 frames dropped in the last 1 s"
+    assert said[0] == "frames dropped in the last 1 s: 5 before coloring"
     assert len(said) < 18  # it was 600
+    monitor._say_drops(loop, begin_s + 1000)
+    caplog.clear()
+    writer._lost += 3  # of one output alone
+    monitor._say_drops(loop, begin_s + 1060)
+    assert caplog.messages == ["frames dropped in the last 60 s: 3 at rtsp://:8554/gate"]
 
 
 def test_what_hangs_is_not_torn_down_and_what_was_said_is_shown() -> None:

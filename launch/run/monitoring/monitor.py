@@ -61,7 +61,7 @@ class Monitor:
         self._config, self._quiet, self._governor = config, quiet, governor
         self._start_s: float | None = None  # of the first frame
         self._drops_said_s = time.monotonic()
-        self._drops_said = 0
+        self._drops_said: dict[str, int] = {}
         self._drops_wait_s = 1.0
         self._progress: Progress | None = None
         self.loop: Loop | None = None
@@ -94,9 +94,12 @@ class Monitor:
         since_s = now_s - self._drops_said_s
         if since_s < self._drops_wait_s:
             return
-        drops = loop.drops
-        if drops > self._drops_said:
-            log.info("%d frames dropped in the last %.0f s", drops - self._drops_said, since_s)
+        drops = {f"at {writer.label}": writer.drops for writer in loop.writers}
+        drops = {"before coloring": loop.reader.drops, **drops}
+        more = {where: count - self._drops_said.get(where, 0) for where, count in drops.items()}
+        if max(more.values()) > 0:
+            told = ", ".join(f"{count} {where}" for where, count in more.items() if count > 0)
+            log.info("frames dropped in the last %.0f s: %s", since_s, told)
             self._drops_wait_s = min(2 * self._drops_wait_s, _LONGEST_QUIET_S)
         else:
             self._drops_wait_s = 1.0
