@@ -79,14 +79,23 @@ class Recorder:
         pass
 
 
-def run(camera: Camera, limit_ms: float, seen_px: int = 192, sink: FrameSink | None = None) -> Governor:
+def run(
+    camera: Camera, limit_ms: float, seen_px: int = 192, sink: FrameSink | None = None, colored_s: float = 1e9
+) -> Governor:
+    """To the camera's end, or until so much was colored, however long the engine takes to open."""
     governor = Governor(limit_ms, "a test")
     governor.expect(VideoInfo((64, 96), Fraction(30), live=True))
     network = NetworkOptions(cache=None, threads=1, exact=True)  # whether 8 bits are faster takes two seconds
     options = NeuralOptions("nir", work_size_px=seen_px, network=network)
     writers = [SinkWriter(sink or open_sink("null"), "a sink")]
     loop = Loop(camera, lambda info: governor.open(options), ViewComposer(), writers, LoopOptions())
-    loop.run(governor.on_frame)
+
+    def on_frame(loop: Loop) -> None:
+        governor.on_frame(loop)
+        if sum(governor.summary()["seconds"].values()) > colored_s:
+            loop.stop()
+
+    loop.run(on_frame)
     return governor
 
 
@@ -98,7 +107,7 @@ def summary(governor: Governor) -> dict[str, Any]:
 
 def test_a_run_that_cannot_keep_its_latency_steps_down_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    said = summary(run(Camera(160), limit_ms=0.01))
+    said = summary(run(Camera(3000), limit_ms=0.01, colored_s=4.0))
     assert said["changes"]
     assert said["changes"][0]["from"] == "fast at 192 px, every frame"
     assert "late of" in said["changes"][0]["reason"]
@@ -109,7 +118,7 @@ def test_a_run_that_cannot_keep_its_latency_steps_down_and_says_so(caplog: pytes
 
 @pytest.mark.alone
 def test_frames_that_are_lost_elsewhere_on_an_idle_machine_change_nothing() -> None:
-    said = summary(run(Camera(90, lost_each=1), limit_ms=10_000, seen_px=32))
+    said = summary(run(Camera(3000, lost_each=1), limit_ms=10_000, seen_px=32, colored_s=2.0))
     assert said["changes"] == []
     assert said["now"] == "fast at 32 px, every frame"
 
