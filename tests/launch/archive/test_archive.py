@@ -322,7 +322,7 @@ def test_what_can_be_read_of_a_damaged_recording_is_colored(
     (source / "whole.mp4").unlink()
     spoiled = ("-i", str(clip), "-c", "copy", "-bsf:v", "noise=amount='if(eq(n,125),9,0)'")
     subprocess.run(["ffmpeg", "-v", "error", *spoiled, str(source / "spoiled.mp4")], check=True)
-    words = ["archive", str(source), str(out), "--engine", "gray", "--quiet", "--segment-length", "8"]
+    words = ["archive", str(source), str(out), "--engine", "gray", "--quiet", "--segment-length", "12"]
     for again in (False, True):
         assert main([*words, "--overlap", "2"]) == 1
         said = capsys.readouterr()
