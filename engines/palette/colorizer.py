@@ -79,7 +79,8 @@ class PaletteColorizer:
         for isotherm in self.options.isotherms:
             shades = self._shades_for(isotherm, shown)
             if isotherm.unit == "luma":
-                lit = _lit_levels(isotherm)
+                levels, (low, high) = np.arange(256), isotherm.bounds
+                lit = (levels >= low) & (levels <= high)
                 by_luma = by_luma.copy()
                 by_luma[lit] = shades[lit]
             else:
@@ -217,11 +218,6 @@ def _dim_to_pale(color: tuple[int, int, int]) -> Table:
     level = np.linspace(0, 1, 256)[:, None]
     dim, pale = 0.35 + 0.65 * np.minimum(level / 0.7, 1), 0.45 * np.maximum(level - 0.7, 0) / 0.3
     return np.rint(np.array(color) * dim * (1 - pale) + 255 * pale).astype(np.uint8)
-
-
-def _lit_levels(isotherm: Isotherm) -> NDArray[np.bool_]:
-    levels, (low, high) = np.arange(256), isotherm.bounds
-    return np.asarray((levels >= low) & (levels <= high), np.bool_)
 
 
 def _count_bounds(isotherm: Isotherm, options: PaletteOptions) -> tuple[int, int]:

@@ -127,7 +127,8 @@ class Recoloring:
             if luma.size >= HALVED_CHROMA:
                 fine = _halved(luma)
                 fine_shown = fine if shown is luma else _halved(shown)
-            self._keep_borders(luma, shown, fine)
+            if shown is not luma and (fine is luma or any(neutral.borders(fine))):
+                neutral.keep_borders(luma, shown, 1.0, 0.0)  # as they came, whatever tone has been given
             chroma = self._chroma(models, fine, fine_shown)
         if fine is not luma:
             chroma = [np.asarray(cv2.resize(plane, size[::-1]), np.uint8) for plane in chroma]
@@ -307,12 +308,6 @@ class Recoloring:
         ]
         neutral.keep(fine, fine_shown, self._fade, chroma, self._white)
         return chroma
-
-    @staticmethod
-    def _keep_borders(luma: NDArray[np.uint8], shown: NDArray[np.uint8], fine: NDArray[np.uint8]) -> None:
-        """Black borders are shown as they came, whatever tone the network would give them."""
-        if shown is not luma and (fine is luma or any(neutral.borders(fine))):
-            neutral.keep_borders(luma, shown, 1.0, 0.0)
 
     def _on_frame(self, model: guided.Affine, luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(H, W) uint8: slope * luma + offset, the offset in parts of full scale."""

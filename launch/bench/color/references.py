@@ -121,7 +121,8 @@ def run(args: argparse.Namespace) -> int:
             if method not in known:
                 known[method] = [describe(luma) for luma in lumas[own:]]
             vectors = np.stack([*(describe(luma) for luma in lumas[:own]), *known[method]])
-            found = [_nearest(describe(question.luma), vectors) for question in asked.questions]
+            order = [np.argsort(-(vectors @ describe(one.luma)), kind="stable") for one in asked.questions]
+            found = [rows[:SHORTLIST].tolist() for rows in order]
             results[asked.name][method] = _recall(asked.questions, found)
         levels = [*map(features.brightness, lumas[:own]), *elsewhere_levels]
         views = [*map(features.describe, lumas[:own]), *elsewhere_views]
@@ -243,10 +244,6 @@ METHODS: dict[str, Callable[[Luma], Vector]] = {"gray": gray, "edges": edges, "l
 
 def _unit(vector: NDArray[Any]) -> Vector:
     return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-6), np.float32)
-
-
-def _nearest(query: Vector, vectors: Vector) -> list[int]:
-    return [int(row) for row in np.argsort(-(vectors @ query), kind="stable")[:SHORTLIST]]
 
 
 def _as_shipped(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -95,7 +94,9 @@ def measured(band: str, size: str, turns: int, folder: Path | None, every: int =
         "speed": [],
     }
     for mask in MASKS:
-        told = _calls(mask, [catalog.weights_path(band, size), twin], turns)
+        asked = json.dumps([SIZES, turns, [str(catalog.weights_path(band, size)), str(twin)]])
+        held_to = {"ONEDNN_MAX_CPU_ISA": MASKS[mask]}
+        told = json_of(CALLS, [asked], f"measuring with {mask}", held_to, _STUCK_S)
         for (height, width), times in zip(SIZES, told["cpu_ms"], strict=True):
             (plain, least), (eight, least_eight) = times
             row = {
@@ -119,12 +120,6 @@ def measured(band: str, size: str, turns: int, folder: Path | None, every: int =
         found["quality"] = asdict(quality)
         print(f"{band}:{size}: {quality.to_float_db:.1f} dB to float, {quality.loss_db:+.3f} dB lost")
     return found
-
-
-def _calls(mask: str, paths: Sequence[Path], turns: int) -> dict[str, Any]:
-    asked = json.dumps([SIZES, turns, [str(path) for path in paths]])
-    held_to = {"ONEDNN_MAX_CPU_ISA": MASKS[mask]}
-    return json_of(CALLS, [asked], f"measuring with {mask}", held_to, _STUCK_S)
 
 
 def _quality(band: str, size: str, twin: Path, folder: Path, every: int) -> Quality:

@@ -103,7 +103,7 @@ def copy_gb_s(device: str, seconds: float) -> float:
     nbytes = _COPY_BYTES if device.startswith("cuda") else _CPU_COPY_BYTES
     source = torch.ones(nbytes, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    _, each_ms = times_ms(lambda: _copy(source, target), device, seconds)
+    _, each_ms = times_ms(lambda: target.copy_(source), device, seconds)
     return 2 * nbytes / each_ms / 1e6
 
 
@@ -114,7 +114,7 @@ def matrix_tflop_s(device: str, seconds: float, half: bool = True) -> float:
     kind = torch.float16 if half and on_gpu else torch.float32
     first, second = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
     target = torch.empty_like(first)
-    _, each_ms = times_ms(lambda: _multiply(first, second, target), device, seconds)
+    _, each_ms = times_ms(lambda: torch.mm(first, second, out=target), device, seconds)
     return 2 * side**3 / each_ms / 1e9
 
 
@@ -146,11 +146,3 @@ class _Traffic(TorchDispatchMode):  # type: ignore[misc]  # torch is not typed h
             for tensor in (args[0], args[1], made):
                 self.nbytes += tensor.numel() * tensor.element_size()
         return made
-
-
-def _copy(source: Any, target: Any) -> None:
-    target.copy_(source)
-
-
-def _multiply(first: Any, second: Any, target: Any) -> None:
-    torch.mm(first, second, out=target)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from irchroma.launch.bench.service.viewers import WAYS, Addresses, Viewers, Visit, visit
-from irchroma.launch.bench.speed.soak import RtspCamera, Sample, levels, sample_of
+from irchroma.launch.bench.speed.soak import RtspCamera, Sample, levels, sample_of, settled_after
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 from irchroma.launch.progress import Progress
@@ -35,7 +35,6 @@ EXAMPLE = "irchroma bench service --minutes 30 --json launch/benchmarks/service.
 _STARTED_S = 120.0
 _SAMPLE_S = 1.0
 _CHANGE_S = (1.0, 4.0)
-_SETTLED_S = 120.0  # of a run of more than twice that; else a quarter of the run
 _QUIET_S = 30.0  # after the last viewer: HLS ends 20 s after it was asked for last
 _DEATHS = 3
 _RECONNECT_S = 20.0  # a camera's start, and the service's way back to it
@@ -61,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve, watch, change, kill; 1 where the service did not hold."""
     length_s = 60 * args.minutes
-    settled_s = _SETTLED_S if length_s > 2 * _SETTLED_S else length_s / 4
+    settled_s = settled_after(120.0, length_s)
     camera = RtspCamera(args.source, length_s / (_DEATHS + 1))
     at = Addresses(free_port(), f"rtsp://127.0.0.1:{free_port()}/service")
     command = [sys.executable, "-m", "irchroma.launch", "run", camera.address, "--wait", "--quiet"]
@@ -129,9 +128,7 @@ def run(args: argparse.Namespace) -> int:
         "with_nobody_there": {"before": _held(before), "after": _held(after)},
         "faults_in_the_log": [line for line in lines if _FAULT.search(line)],
         "warnings_in_the_log": [line for line in lines if _SAID.search(line) and not _FAULT.search(line)],
-        "samples": [
-            [round(one.at_s, 1), round(one.resident_mb, 1), one.threads, one.files] for one in samples
-        ],
+        "samples": [one.row() for one in samples],
     }
     results["failed"] = failures(results, before, after)
     write_json(args.json, results)

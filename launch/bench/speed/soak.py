@@ -31,7 +31,6 @@ EXAMPLE = """irchroma bench soak --minutes 10 --json launch/benchmarks/soak.json
 
 _SAMPLE_S = 2.0
 _CLIENT_FRAMES = 60
-_SETTLED_S = 300.0  # of a run of more than twice that; else a quarter of the run
 _RECONNECT_S = 12.0  # a camera's start, from its death on
 _COMPLAINT = re.compile(
     r"corrupt|conceal|error|invalid|non-existing|missing|missed|broken|no frame|out of range|discontinuity",
@@ -87,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 def _run_with_camera(args: argparse.Namespace) -> int:
     source = args.source or "test:nir?live=1&rate=15&size=640x512"
     length_s = 60 * args.minutes
-    settled_s = _SETTLED_S if length_s > 2 * _SETTLED_S else length_s / 4
+    settled_s = settled_after(300.0, length_s)
     camera = RtspCamera(source, args.camera_dies)
     address = f"rtsp://127.0.0.1:{free_port()}/soak"
     command = [sys.executable, "-m", "irchroma.launch", "run", camera.address, "--to", address, "--wait"]
@@ -133,9 +132,7 @@ def _run_with_camera(args: argparse.Namespace) -> int:
         "complaints_outside_a_reconnect": complaints,
         "settled_after_s": settled_s,
         **levels(samples, settled_s),
-        "samples": [
-            [round(one.at_s, 1), round(one.resident_mb, 1), one.threads, one.files] for one in samples
-        ],
+        "samples": [one.row() for one in samples],
     }
     write_json(args.json, results)
     print(
@@ -154,6 +151,15 @@ class Sample:
     resident_mb: float
     threads: int
     files: int
+
+    def row(self) -> list[float]:
+        """For JSON."""
+        return [round(self.at_s, 1), round(self.resident_mb, 1), self.threads, self.files]
+
+
+def settled_after(usual_s: float, length_s: float) -> float:
+    """From when on what is held counts: a quarter of a run that is hardly longer."""
+    return usual_s if length_s > 2 * usual_s else length_s / 4
 
 
 def levels(samples: list[Sample], settled_s: float) -> dict[str, Any]:

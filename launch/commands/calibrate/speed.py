@@ -64,12 +64,13 @@ def draw_speed(chosen: Prediction, speed: MachineSpeed, demand: Demand) -> Rgb:
     """
     rows = named_stages(speed)
     encoder = choose_encoder(speed, demand)
+    nearest_px = 320 if chosen.rung.seen_px <= 368 else 416
     used = {
         "tone map",
         "decode",
         encoder.name if encoder is not None else "",
         f"network {chosen.rung.size} at {chosen.rung.seen_px} px",
-        *(f"{part} {_nearest(chosen.rung.seen_px)} px" for part in ("steadying at", "upsampling from")),
+        *(f"{part} {nearest_px} px" for part in ("steadying at", "upsampling from")),
     }
     top = 4 * MARGIN_PX + 10
     height = top + len(rows) * ROW_PX + 3 * MARGIN_PX
@@ -93,10 +94,6 @@ def draw_speed(chosen: Prediction, speed: MachineSpeed, demand: Demand) -> Rgb:
         color = CHOSEN if name in used else TOO_SLOW if stage.median_ms > demand.period_ms else BAR
         chart.bar(top + number * ROW_PX, name, stage, color)
     return picture
-
-
-def _nearest(px: int) -> int:
-    return 320 if px <= 368 else 416
 
 
 @dataclass(frozen=True, slots=True)
