@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -16,14 +16,20 @@ from irchroma.calibration.errors import CalibrationError
 from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.stream.errors import SourceLost
 from irchroma.stream.frame import Frame
-from irchroma.stream.sources.open_source import open_source
+from irchroma.stream.sensor.layout import CameraUnpacker
+from irchroma.stream.sensor.profile import CameraProfile
+from irchroma.stream.sources.open_source import SourceOptions, open_source
 from irchroma.stream.tone.tone_map import ToneMap
 
 READ_TIMEOUT_S = 10.0
 
 
 def read_frames(
-    source: str, seconds: float = 0.0, most: int = 0, live_seconds: float = 0.0
+    source: str,
+    seconds: float = 0.0,
+    most: int = 0,
+    live_seconds: float = 0.0,
+    profile: CameraProfile | None = None,
 ) -> Generator[Frame, None, None]:
     """The frames of a file, a folder of pictures, a camera or a test camera.
 
@@ -32,11 +38,15 @@ def read_frames(
         seconds: of the source's own time to read, 0 for all of it.
         most: frames to read at most, 0 for all.
         live_seconds: in place of `seconds` where that is 0 and the source has no end of its own.
+        profile: of the camera, by whose layout the picture is taken out of what it delivers.
 
     Raises:
-        SourceError: it cannot be opened or read.
+        SourceError: it cannot be opened or read, or is not of that layout.
     """
-    reader = open_source(source)
+    options, profile = SourceOptions(), profile or CameraProfile()
+    if profile.layout == "split":
+        options = replace(options, pictures=replace(options.pictures, words=True))
+    reader, unpacker = open_source(source, options), CameraUnpacker(profile)
     info = reader.open()
     if info.live and not seconds:
         seconds = live_seconds
@@ -55,7 +65,7 @@ def read_frames(
             start_ns = frame.pts_ns if start_ns is None else start_ns
             if seconds and frame.pts_ns - start_ns > seconds * 1e9:
                 return
-            yield frame
+            yield unpacker.unpack(frame)
             number += 1
             if number == most:
                 return

@@ -197,8 +197,9 @@ def with_faults(profile: CameraProfile, size: tuple[int, int], **parts: Any) -> 
         StreamOptionError: the profile is of another size.
     """
     if profile.size not in (None, size):
+        (height, width), (high, wide) = profile.size or size, size
         raise StreamOptionError(
-            f"the profile is of a camera of {profile.size}, the recording of {size} (H, W)"
+            f"the profile is of a camera of {width}x{height} pixels, the recording of {wide}x{high}"
         )
     return replace(profile, size=size, faults=replace(profile.faults, **parts))
 

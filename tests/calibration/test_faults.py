@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tests.stream.sensor.test_layout import lepton_rows
 
 from irchroma.calibration.bad_pixels import BadPixelFinder
 from irchroma.calibration.errors import CalibrationError
@@ -188,3 +189,35 @@ def test_the_second_of_two_recordings_is_never_left_out_in_silence() -> None:
     for method in ("one-point", "scene"):
         with pytest.raises(CalibrationError, match=f"--method {method} takes one recording, got 2"):
             measure([wall, wall], none, method)
+
+
+def test_a_camera_with_telemetry_rows_is_calibrated_by_its_layout(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    camera = SyntheticCamera(parse_test_address("test:thermal?dead=0.002&size=160x120&scale=lepton"))
+    frames = [np.vstack([camera.frame(number).pixels, lepton_rows(3, number)]) for number in range(30)]
+    raw, out = tmp_path / "lepton.raw", tmp_path / "lepton.toml"
+    raw.write_bytes(np.stack(frames).astype("<u2").tobytes())
+    address = f"raw:{raw}?size=160x122&format=gray16le&rate=9"
+    assert main(["calibrate", "bad-pixels", address, "--camera", "lepton", "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "reading raw:" in said
+    assert "up to 10 s of it" in said
+    assert "of 160x120 pixels in 30 frames" in said
+    profile = load_profile(out)
+    assert (profile.layout, profile.size, profile.scale is not None) == ("lepton", (120, 160), True)
+    truth, found = camera.frame(0).defects, profile.faults.bad_pixels
+    assert found is not None
+    assert (found[truth > 0] > 0).mean() > 0.9
+    assert main(["calibrate", "nuc", address, "--out", str(out)]) == 1  # read by the same layout
+    assert "stands still" in capsys.readouterr().err
+    assert main(["calibrate", "nuc", address, "--camera", "boson", "--out", str(out)]) == 1
+    assert "of another camera than --camera boson" in capsys.readouterr().err
+    plain = "test:thermal?size=64x48&frames=20"
+    assert main(["calibrate", "bad-pixels", plain, "--out", str(tmp_path / "small.toml")]) == 0
+    capsys.readouterr()
+    other = "test:thermal?size=320x256&frames=20"
+    assert main(["calibrate", "nuc", other, "--out", str(tmp_path / "small.toml")]) == 1
+    assert "a camera of 64x48 pixels, the recording of 320x256" in capsys.readouterr().err
+    assert main(["calibrate", "nuc", other, "--seconds", "nan", "--out", str(tmp_path / "n.toml")]) == 1
+    assert "--seconds must be 0" in capsys.readouterr().err

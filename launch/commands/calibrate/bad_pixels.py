@@ -9,6 +9,7 @@ from pathlib import Path
 from irchroma.calibration.bad_pixels import BadPixelFinder
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.recordings import read_frames
+from irchroma.launch.commands.calibrate.begun import add_camera, begun_profile
 from irchroma.launch.commands.calibrate.overview import draw_bad_pixels, told
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.picture_files import write_rgb
@@ -16,8 +17,6 @@ from irchroma.stream.sensor.profile import (
     BLINKING,
     DEAD,
     STUCK,
-    CameraProfile,
-    load_profile,
     save_profile,
     with_faults,
 )
@@ -35,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="camera profile (.toml); one that exists is kept",
     )
+    add_camera(parser)
     add("--seconds", type=float, default=10.0, metavar="S", help="read so long (10), 0 for all")
     add(
         "--missing",
@@ -48,12 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Look, write the profile and a picture of what was found."""
-    profile = load_profile(args.out) if args.out.exists() else CameraProfile(args.out.stem)
+    profile = begun_profile(args.out, args.camera)
     print(told(args.source, args.seconds), flush=True)
     finder, progress = BadPixelFinder(), Progress(args.seconds or None)
     start_ns: int | None = None
     part = ""
-    with closing(read_frames(args.source)) as frames:
+    with closing(read_frames(args.source, profile=profile)) as frames:
         for frame in frames:
             start_ns = frame.pts_ns if start_ns is None else start_ns
             done_s = (frame.pts_ns - start_ns) / 1e9
@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
                 part = f", the first {args.seconds:g} s: --seconds looks at more"
                 break
             if not frame.held:
+                with_faults(profile, frame.size)  # refused before the rest is read
                 finder.add(frame.pixels)
             progress.update(done_s)
     progress.close()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.recordings import read_frames
 from irchroma.calibration.uniformity import Uniformity, from_scene, is_uniform, one_point, two_point
+from irchroma.launch.commands.calibrate.begun import add_camera, begun_profile
 from irchroma.launch.commands.calibrate.overview import draw_uniformity, told
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.picture_files import write_rgb
@@ -20,7 +21,6 @@ from irchroma.stream.sensor.correction import Correction
 from irchroma.stream.sensor.profile import (
     CameraFaults,
     CameraProfile,
-    load_profile,
     save_profile,
     with_faults,
 )
@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="camera profile (.toml); one that exists is kept",
     )
+    add_camera(parser)
     add("--method", choices=METHODS, default="auto", help="auto looks at the recordings")
     add(
         "--track-stripes",
@@ -69,8 +70,8 @@ def run(args: argparse.Namespace) -> int:
     """Measure, write the profile and a picture of before and after, say what is left."""
     if len(args.source) > 2:
         raise CalibrationError(f"one or two recordings, got {len(args.source)}")
-    profile = load_profile(args.out) if args.out.exists() else CameraProfile(args.out.stem)
-    recordings = [_frames(source, args.seconds) for source in args.source]
+    profile = begun_profile(args.out, args.camera)
+    recordings = [_frames(source, args.seconds, profile) for source in args.source]
     size = (recordings[0].shape[1], recordings[0].shape[2])
     if any(recording.shape[1:] != size for recording in recordings):
         raise CalibrationError("the two recordings are of different sizes")
@@ -144,17 +145,19 @@ def measure(
     return from_scene(list(recordings[0]), bad, on_progress)
 
 
-def _frames(source: str, seconds: float) -> Recording:
+def _frames(source: str, seconds: float, profile: CameraProfile) -> Recording:
     """(n, H, W): frames of one size, without repetitions, evenly thinned to bound the memory."""
     print(told(source, seconds), flush=True)
     kept: list[Recording] = []
     step, progress = 1, Progress(seconds or None)
     start_ns: int | None = None
-    for number, frame in enumerate(read_frames(source, seconds)):
+    for number, frame in enumerate(read_frames(source, seconds, profile=profile)):
         start_ns = frame.pts_ns if start_ns is None else start_ns
         progress.update((frame.pts_ns - start_ns) / 1e9, source)
         if frame.is_color:
             raise CalibrationError(f"{source} is in color: non-uniformity is measured in infrared")
+        if not number:
+            with_faults(profile, frame.size)  # refused before the rest is read
         if frame.held or number % step or (kept and kept[0].shape != frame.pixels.shape):
             continue
         kept.append(frame.pixels)
