@@ -104,7 +104,13 @@ def require_network(kind: str, size: str) -> None:
     EngineOptionError: there is no such network or it has no such size; the line names those that there are.
     """
     if kind not in NETWORKS:
-        raise EngineOptionError(f"unknown engine {kind!r}: {_guess(kind)}use {' or '.join(NETWORKS)}")
+        name, _, said = kind.partition(":")
+        if name in NETWORKS and said in NETWORKS[name].sizes:
+            raise EngineOptionError(
+                f"engine {kind!r}: its size goes apart, as engine {name!r}, size {said!r}"
+            )
+        meant = "it is no network; " if name in ("gray", "palette") else _guess(kind)
+        raise EngineOptionError(f"unknown engine {kind!r}: {meant}use {' or '.join(NETWORKS)}")
     sizes = NETWORKS[kind].sizes
     if size not in sizes:
         guess = _guess(f"{kind}:{size}", kind)

@@ -73,6 +73,11 @@ def one_line(error: Exception) -> str:
     """The error's text; for one of the system's own, the file and why."""
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
+    if isinstance(error, FileNotFoundError) and not error.filename:
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return "the folder that this was started in is gone: go to another one (cd)"
     return f"{error.filename}: {error.strerror.lower()}" if error.filename else error.strerror.lower()
 
 

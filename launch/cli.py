@@ -87,12 +87,24 @@ def main(argv: list[str] | None = None) -> int:
         code = _run(args)
     except KeyboardInterrupt:
         code = 130
-    finally:
-        let_go_of_readers()
+    except SystemExit as told:  # help was shown, or a mistake was told
+        if not _all_is_written(told.code or 0):
+            raise SystemExit(1) from None
+        raise
+    except BrokenPipeError:  # whoever read the help has seen enough
+        code = 0
+    except OSError as error:
+        print(f"irchroma: {one_line(error)}", file=sys.stderr)
+        code = 1
+    if not _all_is_written(code):
+        code = 1
     if own_process and "irchroma.stream.loop.threads" in sys.modules:  # else nothing can hang
         from irchroma.launch.run.process import left_with
 
-        return left_with(code)
+        try:
+            return left_with(code)
+        except KeyboardInterrupt:
+            os._exit(130)
     return code
 
 
@@ -136,6 +148,25 @@ def let_go_of_readers() -> bool:
         except (OSError, ValueError):  # a full disk, a stream that a test has closed
             pass
     return gone
+
+
+def _all_is_written(code: object) -> bool:
+    """False where what was said on standard output did not get to where it was to go, but for who has left.
+
+    Args:
+        code: as it would be; of a failure that was told nothing more is said.
+    """
+    let_go_of_readers()
+    try:
+        sys.stdout.flush()
+    except ValueError:  # a stream that a test has closed
+        return True
+    except OSError as error:
+        if code == 0:
+            print(f"irchroma: standard output: {one_line(error)}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's end complains
+        return False
+    return True
 
 
 def settle_process() -> None:

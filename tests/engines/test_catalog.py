@@ -130,3 +130,19 @@ def test_the_gray_engine_gives_the_luma_back_in_order() -> None:
         picture = colorizer.collect()
         assert picture.confidence is None
         np.testing.assert_array_equal(picture.rgb, np.repeat(frame[..., None], 3, 2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("nir:best", "its size goes apart, as engine 'nir', size 'best'"),
+        ("zhang2016:thermal", "engine 'zhang2016', size 'thermal'"),
+        ("palette:ironbow", "it is no network; use nir or thermal or"),
+        ("themal", "did you mean thermal?"),
+    ],
+)
+def test_what_is_no_network_is_not_guessed_to_be_itself(kind: str, said: str) -> None:
+    with pytest.raises(EngineOptionError) as refused:
+        catalog.require_network(kind, "fast")
+    assert said in str(refused.value)
+    assert f"did you mean {kind}?" not in str(refused.value)
