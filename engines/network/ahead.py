@@ -8,7 +8,6 @@ from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 
-from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import Network, NetworkOptions, open_network
 
 _Key = tuple[Path, NetworkOptions]
@@ -62,7 +61,7 @@ def open_kept(path: Path, options: NetworkOptions) -> Network:
     with _lock:
         future = _kept.pop((path.resolve(), options), None)
     if future is not None:
-        with suppress(EngineError):  # which opening it once more will say
+        with suppress(Exception):  # what lasts is said where it is opened once more
             return future.result()
     return open_network(path, options)
 

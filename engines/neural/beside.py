@@ -232,18 +232,29 @@ class CallsInOrder:
     def __init__(self) -> None:
         self._asked: SimpleQueue[tuple[Callable[[], Answer], Future[Answer]] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()  # behind what `close` puts in, nobody would look
+        self._closed = False
 
     def ask(self, call: Callable[[], Answer]) -> Future[Answer]:
-        """Have a call made after those before it; returns at once. Used by one thread, but for `close`."""
-        if self._thread is None:  # not one of an executor's, which the interpreter waits for at its end
-            self._thread = threading.Thread(target=self._work, name="network", daemon=True)
-            self._thread.start()
+        """Have a call made after those before it; returns at once. Used by one thread, but for `close`.
+
+        Raises:
+            EngineError: it is closed.
+        """
         future: Future[Answer] = Future()
-        self._asked.put((call, future))
+        with self._lock:
+            if self._closed:
+                raise EngineError("the network is closed")
+            if self._thread is None:  # not one of an executor's, which the interpreter waits for at its end
+                self._thread = threading.Thread(target=self._work, name="network", daemon=True)
+                self._thread.start()
+            self._asked.put((call, future))
         return future
 
     def close(self) -> None:
         """Wait for what was asked for, unless it hangs, then end; may be called twice."""
+        with self._lock:
+            self._closed = True
         if self._thread is not None:
             self._asked.put(None)
             self._thread.join(STUCK_S)

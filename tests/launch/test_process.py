@@ -65,6 +65,30 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
         assert (tmp_path / "said").read_text() == ""
 
 
+@pytest.mark.parametrize("buffered", ["", "1"])
+@pytest.mark.parametrize("words", ["--help", "run --help", "engines list", "--version"])
+def test_a_reader_that_is_gone_or_a_full_disk_is_no_traceback(
+    words: str, buffered: str, tmp_path: Path
+) -> None:
+    script = f"export PYTHONUNBUFFERED={buffered}; set -o pipefail; IRCHROMA {words} 2>said"
+    assert shell(f"{script} | true", tmp_path) in (0, 1)  # which comes first, its end or the words
+    assert "Traceback" not in (tmp_path / "said").read_text()
+    assert shell(f"{script} | (exec <&-; sleep 5)", tmp_path) == 0
+    assert (tmp_path / "said").read_text() == ""
+    assert shell(f"{script} >/dev/full", tmp_path) == 1
+    (line,) = (tmp_path / "said").read_text().splitlines()
+    assert line.startswith("irchroma")
+    assert line.endswith("no space left on device")
+
+
+def test_a_folder_that_is_gone_is_named(tmp_path: Path) -> None:
+    script = "mkdir gone; cd gone; rmdir ../gone; IRCHROMA run test:nir?frames=2 --to a.mp4 2>../said"
+    assert shell(script, tmp_path) == 1
+    assert (tmp_path / "said").read_text() == (
+        "irchroma run: the folder that this was started in is gone: go to another one (cd)\n"
+    )
+
+
 @pytest.mark.parametrize("when", ["numpy", "cv2"])
 def test_an_interrupt_during_imports_says_nothing(when: str, tmp_path: Path) -> None:
     process = subprocess.Popen(
@@ -295,6 +319,17 @@ def test_what_hangs_is_not_torn_down_and_what_was_said_is_shown() -> None:
         "from irchroma.stream.loop.threads import feed_thread\n"
         "import atexit; atexit.register(lambda: print('torn down'))\n"
         "feed_thread(threading.Event().wait, 'hangs').start(); print('done'); sys.exit(left_with(3))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=100, check=False)
+    assert (done.returncode, done.stdout) == (3, b"done\n")
+
+
+def test_a_library_that_hangs_while_it_is_loaded_does_not_hold_up_the_end() -> None:
+    code = (
+        "import sys, threading; from irchroma.launch.run import process\n"
+        "process._LOADED_S = 0.5\n"
+        "threading.Thread(target=threading.Event().wait).start(); print('done')\n"
+        "sys.exit(process.left_with(3))"
     )
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=100, check=False)
     assert (done.returncode, done.stdout) == (3, b"done\n")

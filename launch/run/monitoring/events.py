@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from irchroma.launch.config import ConfigError
@@ -141,7 +142,8 @@ class EventHook:
                 _, said = process.communicate(body, _LONGEST_S)
             except subprocess.TimeoutExpired:
                 _kill(process)
-                process.communicate()
+                with suppress(subprocess.TimeoutExpired):  # who left its session may hold the pipe for days
+                    process.communicate(timeout=_LAST_S)
                 return f"did not end within {_LONGEST_S:g} s and was killed"
             finally:
                 self._process = None

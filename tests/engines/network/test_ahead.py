@@ -23,6 +23,7 @@ class Opened:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: list[Opened.Network] = []
+        self.failed = False
         self.may_go_on = threading.Event()
         self.may_go_on.set()
         monkeypatch.setattr(ahead, "open_network", self.open)
@@ -44,6 +45,9 @@ class Opened:
         self.may_go_on.wait(10)
         if path.name == "none.onnx":
             raise EngineUnavailable("no weights")
+        if path.name == "torn.onnx" and not self.failed:
+            self.failed = True
+            raise RuntimeError("what was kept of it is torn")
         self.made.append(Opened.Network())
         return self.made[-1]
 
@@ -97,6 +101,27 @@ def test_what_fails_ahead_fails_again_for_who_asks(opened: Opened, tmp_path: Pat
         with pytest.raises(EngineUnavailable, match="no weights"):
             opening()
     assert not ahead._kept
+
+
+def test_whatever_failed_ahead_is_opened_anew_for_who_waited(opened: Opened, tmp_path: Path) -> None:
+    path, got = tmp_path / "torn.onnx", list[object]()
+
+    def open_ahead() -> None:
+        with pytest.raises(RuntimeError, match="torn"):
+            ahead.open_ahead(path, OPTIONS, SHAPE)
+
+    opened.may_go_on.clear()
+    early = threading.Thread(target=open_ahead)
+    early.start()
+    wait_for(lambda: ahead._kept)
+    asking = threading.Thread(target=lambda: got.append(ahead.open_kept(path, OPTIONS)))
+    asking.start()
+    wait_for(lambda: not ahead._kept)
+    opened.may_go_on.set()
+    early.join(10)
+    asking.join(10)
+    assert got == opened.made
+    assert len(got) == 1
 
 
 def test_what_is_left_to_others_is_closed_where_nobody_comes(opened: Opened, tmp_path: Path) -> None:

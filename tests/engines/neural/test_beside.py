@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import NetworkOptions, Tensor
-from irchroma.engines.neural.beside import CUT_WAIT_S, FADE_S
+from irchroma.engines.neural.beside import CUT_WAIT_S, FADE_S, CallsInOrder
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.deferred_picture import DeferredPicture
 from irchroma.engines.processor import NICENESS
@@ -210,3 +210,13 @@ def test_a_network_without_threads_of_its_own_gives_way_after_its_first_color(th
     video.close()
     plain = os.getpriority(os.PRIO_PROCESS, 0)
     assert priorities == [plain] * own + [min(19, plain + NICENESS)] * (4 - own)
+
+
+def test_who_asks_behind_the_end_is_told_so() -> None:
+    """Nobody would answer, and whoever waits for the answer would wait for ever."""
+    calls = CallsInOrder()
+    assert calls.ask(lambda: (np.zeros(1), np.ones(1))).result(10)[1].tolist() == [1]
+    calls.close()
+    calls.close()
+    with pytest.raises(EngineError, match="closed"):
+        calls.ask(lambda: (np.zeros(1), np.ones(1)))

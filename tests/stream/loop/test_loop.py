@@ -262,18 +262,18 @@ def test_a_change_of_size_resets_the_engine_and_goes_on() -> None:
     assert engine.resets == 1
 
 
-def test_a_camera_in_color_passes_through_until_it_goes_monochrome() -> None:
-    rng = np.random.default_rng(1)
-    day = rng.integers(0, 256, (4, 6, 3), dtype=np.uint8)
+def test_a_camera_in_color_passes_through_until_it_goes_monochrome(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "irchroma")
+    day = np.random.default_rng(1).integers(0, 256, (4, 6, 3), dtype=np.uint8)
     steps = [Frame(day, n * PERIOD_NS) for n in range(40)]
     steps[20] = frame(20, 7)  # a picture of snow: gray for a moment
     steps += [frame(n, 99) for n in range(40, 400)]
     loop, sink, engine = made(list(steps))
     loop.run()
     np.testing.assert_array_equal(sink.pictures[5], day)
-    assert sink.pictures[20][0, 0].tolist() == [7, 7, 7]
-    assert sink.pictures[-1][0, 0].tolist() == [99, 0, 0]
+    assert [sink.pictures[at][0, 0].tolist() for at in (20, -1)] == [[7, 7, 7], [99, 0, 0]]
     assert 0 < engine.submitted < 360
+    assert [line.split()[2] for line in caplog.messages if line.startswith("pictures are ")] == ["in", "gray"]
 
 
 def test_stop_ends_an_endless_run_in_good_order() -> None:

@@ -184,6 +184,24 @@ def test_a_command_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: pytes
     assert not hook._thread.is_alive()
 
 
+@pytest.mark.alone
+def test_a_command_that_leaves_somebody_behind_hears_of_the_next_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has left its session keeps its standard error open, and is not ended with it."""
+    monkeypatch.setattr("irchroma.launch.run.monitoring.events._LONGEST_S", 1.0)
+    monkeypatch.setattr("irchroma.launch.run.monitoring.events._LAST_S", 1.0)
+    heard = tmp_path / "heard"
+    script = tmp_path / "hook.sh"
+    script.write_text(f"#!/bin/sh\ncat >> {heard}\necho >> {heard}\nsetsid sleep 20 &\n")
+    script.chmod(0o755)
+    hook = EventHook(str(script))
+    hook.tell({"number": 0})
+    hook.tell({"number": 1})
+    wait_for(lambda: heard.exists() and len(heard.read_text().splitlines()) >= 2, 15)
+    hook.close()
+
+
 def test_what_was_left_out_is_counted(tmp_path: Path) -> None:
     heard = tmp_path / "heard"
     script = tmp_path / "hook.sh"
