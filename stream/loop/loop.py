@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 _HURRY_S, _SOURCE_END_S = 0.4, 10.0  # for the source to let go
 _SHORTEST_REPEAT_NS = 100_000_000  # while there is no signal, 10 pictures a second are enough
 
+_PASSES = "pictures are in color, and pass as they are (--no-color-camera has the engine color them)"
+
 
 @dataclass(frozen=True, slots=True)
 class LoopOptions:
@@ -143,7 +145,7 @@ class Loop:
         self.repeat_s = options.repeat_s
         self.repair = options.repair
         self.guarded: GuardedColorizer | None = None
-        self._gives_color = False
+        self._gives_color = self._in_color = False
         self._last_arrival_ns = 0
         self.last_pts_ns: int | None = None
         self._last_size: tuple[int, int] | None = None
@@ -362,7 +364,11 @@ class Loop:
         if frame.is_counts or not self._gives_color:
             return None
         rgb: NDArray[Any] = frame.pixels if frame.is_color else cv2.cvtColor(frame.pixels, cv2.COLOR_GRAY2RGB)
-        return rgb if self._detector.update(rgb, frame.pts_ns) else None
+        in_color = self._detector.update(rgb, frame.pts_ns)
+        if in_color != self._in_color:
+            self._in_color = in_color
+            log.info(_PASSES if in_color else "pictures are gray now: the engine colors them")
+        return rgb if in_color else None
 
     def _bridge_silence(self, repeat_ns: int) -> None:
         silence = self.silence()
