@@ -46,6 +46,8 @@ from irchroma.launch.run.outputs import encoding_work
 from irchroma.launch.run.settings.options import RunConfig, load
 from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.loop.loop import Loop
+from irchroma.stream.loop.reader import SourceReader
+from irchroma.stream.loop.writer import SinkWriter
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import remark
 
@@ -80,7 +82,7 @@ class Governor:
         self._seen: WeakKeyDictionary[LatencyMeter, tuple[int, int]] = WeakKeyDictionary()
         self._size: tuple[int, int] | None = None
         self._options: NeuralOptions | None = None
-        self._drops = 0
+        self._dropped: WeakKeyDictionary[SourceReader | SinkWriter, int] = WeakKeyDictionary()
         self._begun_s: float | None = None  # the first frame, which the engine may not have waited for
         self._start_s: float | None = None
         self._last_s = 0.0
@@ -230,7 +232,7 @@ class Governor:
         self._note_busy(colorizer, now_s - self._last_s)
         self._last_s = now_s
         latency_s = self._latency_s(loop)
-        new_drops, self._drops = loop.drops - self._drops, loop.drops
+        new_drops = self._newly_dropped(loop)
         if latency_s is None or not loop.reader.info.live:  # a file waits for its color
             return
         if self._meter is not None:
@@ -273,6 +275,17 @@ class Governor:
         late_ns = handed_ns if self._busy >= _BUSY else []
         composed_ns = sum(one or 0.0 for one in took_ns)
         return None if took_ns[-1] is None else max(composed_ns, *late_ns, 0.0) / 1e9
+
+    def _newly_dropped(self, loop: Loop) -> int:
+        """Frames left out since the last call; an output that is not there misses all of them, through no
+        fault of the engine."""
+        new = 0
+        dropping: list[SourceReader | SinkWriter] = [loop.reader, *loop.writers]
+        for one in dropping:
+            before, self._dropped[one] = self._dropped.get(one, 0), one.drops
+            away = isinstance(one, SinkWriter) and one.state != "open"
+            new += 0 if away else self._dropped[one] - before
+        return new
 
     def _newly_ns(self, meter: LatencyMeter) -> float | None:
         """The mean of what was counted since the last call; None for nothing."""

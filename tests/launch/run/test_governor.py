@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -25,9 +26,11 @@ from irchroma.engines.neural.speed import pace
 from irchroma.launch.run import automatic
 from irchroma.launch.run.automatic import Governor
 from irchroma.launch.run.machine_settings import CHOSEN_KEYS
+from irchroma.stream.errors import SinkError
 from irchroma.stream.frame import Frame
 from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.loop.loop import Loop, LoopOptions
+from irchroma.stream.loop.reader import ReconnectOptions, SourceReader
 from irchroma.stream.loop.writer import SinkWriter
 from irchroma.stream.protocols import FrameSink, VideoInfo
 from irchroma.stream.sinks.open_sink import open_sink
@@ -79,15 +82,35 @@ class Recorder:
         pass
 
 
+class Nowhere:
+    """A sink that can never be opened, as a window without a screen."""
+
+    drops = 0
+
+    def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
+        raise SinkError("there is no screen")
+
+    def write(self, rgb: Any, pts_ns: int, duration_ns: int) -> None:
+        raise AssertionError("nothing is open")
+
+    def close(self) -> None:
+        pass
+
+
 def run(
-    camera: Camera, limit_ms: float, seen_px: int = 192, sink: FrameSink | None = None, colored_s: float = 1e9
+    camera: Camera,
+    limit_ms: float,
+    seen_px: int = 192,
+    sink: FrameSink | None = None,
+    colored_s: float = 1e9,
+    beside: Sequence[SinkWriter] = (),
 ) -> Governor:
     """To the camera's end, or until so much was colored, however long the engine takes to open."""
     governor = Governor(limit_ms, "a test")
     governor.expect(VideoInfo((64, 96), Fraction(30), live=True))
     network = NetworkOptions(cache=None, threads=1, exact=True)  # whether 8 bits are faster takes two seconds
     options = NeuralOptions("nir", work_size_px=seen_px, network=network)
-    writers = [SinkWriter(sink or open_sink("null"), "a sink")]
+    writers = [SinkWriter(sink or open_sink("null"), "a sink"), *beside]
     loop = Loop(camera, lambda info: governor.open(options), ViewComposer(), writers, LoopOptions())
 
     def on_frame(loop: Loop) -> None:
@@ -95,7 +118,8 @@ def run(
         if sum(governor.summary()["seconds"].values()) > colored_s:
             loop.stop()
 
-    loop.run(on_frame)
+    with suppress(*[SinkError] * len(beside)):  # of one that is never there
+        loop.run(on_frame)
     return governor
 
 
@@ -121,6 +145,17 @@ def test_frames_that_are_lost_elsewhere_on_an_idle_machine_change_nothing() -> N
     said = summary(run(Camera(3000, lost_each=1), limit_ms=10_000, seen_px=32, colored_s=2.0))
     assert said["changes"] == []
     assert said["now"] == "fast at 32 px, every frame"
+
+
+@pytest.mark.alone
+def test_pictures_that_an_output_misses_which_is_not_there_change_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(automatic, "_BUSY", 0.0)
+    nowhere = SinkWriter(Nowhere(), "nowhere", Nowhere, patient=True)
+    said = summary(run(Camera(1000), limit_ms=10_000, seen_px=32, colored_s=3, beside=[nowhere]))
+    assert nowhere.drops > 60
+    assert said["changes"] == []
 
 
 @pytest.mark.alone
@@ -267,8 +302,9 @@ def test_an_engine_that_is_opened_again_meanwhile_takes_what_was_found(
     options = replace(options, temporal=replace(options.temporal, color_every=1))
     governor = late(monkeypatch, CHOSEN_KEYS[:2])
     loop: Any = SimpleNamespace(
-        reader=SimpleNamespace(info=VideoInfo((64, 96), Fraction(30), live=True)), guarded=None
+        reader=SourceReader(Camera(0), ReconnectOptions(), lambda frame: frame), guarded=None
     )
+    loop.reader.info = VideoInfo((64, 96), Fraction(30), live=True)
     pace._measuring.acquire()  # as another camera that is being measured does
     first = governor.open(options)
 
@@ -281,7 +317,7 @@ def test_an_engine_that_is_opened_again_meanwhile_takes_what_was_found(
         assert not asking.is_alive()
         return AdjustableColorizer(*args)
 
-    loop.drops, loop.stages, loop.writers = 0, {name: LatencyMeter() for name in automatic._WATCHED}, []
+    loop.stages, loop.writers = {name: LatencyMeter() for name in automatic._WATCHED}, []
     monkeypatch.setattr(automatic, "AdjustableColorizer", found_meanwhile)
     second = governor.open(options)
     governor.on_frame(loop)
