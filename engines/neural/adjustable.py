@@ -240,7 +240,6 @@ class AdjustableColorizer:
         self._colorizer.set_reference_strength(strength)
 
     def fade_in(self) -> None:
-        """See `irchroma.stream.protocols.Colorizer`."""
         self._colorizer.fade_in()
 
     def reset(self) -> None:

@@ -119,7 +119,7 @@ class Done:
 
 
 class _SegmentSink:
-    """A file that leaves out the warm-up, and notes the times that it was given."""
+    """A `FrameSink`: a file that leaves out the warm-up, and notes the times that it was given."""
 
     def __init__(self, path: Path, config: RunConfig, begin_ns: int) -> None:
         self._sink = FileSink(path, FileSinkOptions(config.output.encoder, overwrite=True))
@@ -129,23 +129,19 @@ class _SegmentSink:
         self.size, self.rate = (0, 0), "0"
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
-        """See `FrameSink.open`."""
         self.size, self.rate = size, str(info.rate)
         self._sink.open(info, size)
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
-        """See `FrameSink.write`."""
         if pts_ns >= self._begin_ns:
             self._sink.write(rgb, pts_ns, duration_ns)
             self.times.append((pts_ns, duration_ns))
 
     @property
     def drops(self) -> int:
-        """See `FrameSink.drops`."""
         return self._sink.drops
 
     def close(self) -> None:
-        """See `FrameSink.close`."""
         self._sink.close()
 
 

@@ -35,7 +35,7 @@ class Workers(Protocol):
 
 
 class ProcessWorkers:
-    """A process for each segment, which does not outlive this one, whatever ends that."""
+    """`Workers`: a process for each segment, which does not outlive this one, whatever ends that."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -43,7 +43,6 @@ class ProcessWorkers:
         self._running: list[tuple[Job, subprocess.Popen[bytes], IO[bytes]]] = []
 
     def start(self, job: Job) -> None:
-        """See `Workers.start`."""
         path = Path(job.target + ".job.json")
         job.write(path)
         command = [sys.executable, "-m", "irchroma.launch.archive.segment", str(path), "--held"]
@@ -56,7 +55,6 @@ class ProcessWorkers:
         self._running.append((job, process, said))
 
     def next(self) -> tuple[Job, str | None]:
-        """See `Workers.next`."""
         while True:
             for at, (job, process, said) in enumerate(self._running):
                 if process.poll() is None:
@@ -72,7 +70,6 @@ class ProcessWorkers:
             time.sleep(_LOOK_S)
 
     def close(self) -> None:
-        """See `Workers.close`."""
         for _, process, _ in self._running:
             process.terminate()
         for _, process, said in self._running:
@@ -99,7 +96,7 @@ def _last_lines(said: IO[bytes]) -> list[str]:
 
 
 class RayWorkers:
-    """A Ray task for each segment. Input and output must lie where every node finds them by the same path.
+    """`Workers`: Ray tasks. Input and output must lie where every node finds them by the same path.
 
     Args:
         count: how many at once.
@@ -117,11 +114,9 @@ class RayWorkers:
         self._running: dict[Any, Job] = {}
 
     def start(self, job: Job) -> None:
-        """See `Workers.start`."""
         self._running[self._task.remote(job)] = job
 
     def next(self) -> tuple[Job, str | None]:
-        """See `Workers.next`."""
         ready, _ = self._ray.wait(list(self._running), num_returns=1)
         job = self._running.pop(ready[0])
         try:
@@ -132,7 +127,6 @@ class RayWorkers:
         return job, failure
 
     def close(self) -> None:
-        """See `Workers.close`."""
         for task in self._running:
             self._ray.cancel(task, force=True)
         self._running.clear()

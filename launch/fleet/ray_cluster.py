@@ -60,7 +60,7 @@ class Board:
 
 
 class RayCluster:
-    """The machines of a Ray cluster.
+    """A `Cluster`: the machines of Ray's.
 
     Args:
         address: see `FleetOptions.address`.
@@ -85,7 +85,6 @@ class RayCluster:
             raise StreamError("a fleet is up on this cluster already: irchroma fleet status") from error
 
     def nodes(self) -> list[Node]:
-        """See `Cluster.nodes`."""
         found = []
         for told in self.ray.nodes():
             if not told["Alive"]:
@@ -105,7 +104,6 @@ class RayCluster:
         return self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(own, soft=False)
 
     def open_host(self, node: str) -> NodeProcesses:
-        """See `Cluster.open_host`."""
         pinned = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             self._ids[node], soft=False
         )
@@ -133,7 +131,7 @@ class RayCluster:
 
 
 class RayHost:
-    """`CameraHost` in an actor."""
+    """A `Host`: `CameraHost` in an actor."""
 
     def __init__(self, ray: Any, actor: Any, lost_after_s: float) -> None:
         self._ray, self._actor, self._lost_after_s = ray, actor, lost_after_s

@@ -49,7 +49,7 @@ class Host(Protocol):
 
 
 class NodeProcesses:
-    """A machine's cameras in as many processes as they need, for the supervisor one host.
+    """A `Host`: a machine's cameras in as many processes as they need.
 
     A process that ends takes its own cameras with it only, which begin again beside the others.
 
@@ -63,7 +63,6 @@ class NodeProcesses:
         self._processes: list[tuple[Host, dict[str, str]]] = []
 
     def begin(self, camera: str, text: str) -> None:
-        """See `Host.begin`."""
         chosen = next((one for one in self._processes if camera in one[1]), None)
         if chosen is None:
             with_room = [one for one in self._processes if len(one[1]) < self._most]
@@ -75,7 +74,6 @@ class NodeProcesses:
         chosen[0].begin(camera, text)
 
     def end(self, camera: str) -> None:
-        """See `Host.end`."""
         for process, texts in self._processes:
             if texts.pop(camera, None) is not None:
                 process.end(camera)
@@ -100,17 +98,14 @@ class NodeProcesses:
         return told
 
     def lines(self) -> list[Line]:
-        """See `Host.lines`."""
         return [line for process, _ in self._processes for line in process.lines()]
 
     def close(self) -> None:
-        """See `Host.close`."""
         for process, _ in self._processes:
             process.close()
         self._processes.clear()
 
     def abandon(self) -> None:
-        """See `Host.abandon`."""
         for process, _ in self._processes:
             process.abandon()
         self._processes.clear()

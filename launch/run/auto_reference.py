@@ -259,24 +259,22 @@ def without_passers_by(samples: Sequence[NDArray[np.uint8]], name: str) -> Refer
 
 
 class DayWatch:
-    """A composer that shows an `AutoReference` the camera's own color, as it may be shown."""
+    """A `Composer` that shows an `AutoReference` the camera's own color, as it may be shown."""
 
     def __init__(self, composer: Composer, auto: AutoReference) -> None:
         self._composer, self._auto = composer, auto
 
     def compose(self, job: Job) -> Picture:
-        """See `irchroma.stream.protocols.Composer.compose`."""
         if job.camera_rgb is not None:
             self._auto.see_color(job.camera_rgb, job.frame.pts_ns)
         return self._composer.compose(job)
 
     def no_signal(self, silent_s: float, reason: str) -> Picture:
-        """See `irchroma.stream.protocols.Composer.no_signal`."""
         return self._composer.no_signal(silent_s, reason)
 
 
 class SceneWatch:
-    """A composer that shows each frame to an `AutoReference` before another composer draws it."""
+    """A `Composer` that shows each frame to an `AutoReference` before another composer draws it."""
 
     def __init__(self, composer: Composer, auto: AutoReference) -> None:
         self._composer, self._auto = composer, auto
@@ -288,5 +286,4 @@ class SceneWatch:
         return self._composer.compose(job)
 
     def no_signal(self, silent_s: float, reason: str) -> Picture:
-        """See `irchroma.stream.protocols.Composer.no_signal`."""
         return self._composer.no_signal(silent_s, reason)

@@ -79,7 +79,7 @@ def make_recorder(config: RunConfig, text: str, options: SinkOptions) -> Evidenc
 
 
 class EvidenceFacts:
-    """A composer that tells a recorder of each picture: engine, weights, confidence, shutter, telemetry.
+    """A `Composer` that tells a recorder of each picture: engine, weights, confidence, shutter, telemetry.
 
     Args:
         composer: composes.
@@ -99,14 +99,12 @@ class EvidenceFacts:
         return colorizer
 
     def compose(self, job: Job) -> Picture:
-        """See `irchroma.stream.protocols.Composer.compose`."""
         picture = self._composer.compose(job)
         if self._recorder is not None:
             self._recorder.note(job.frame.pts_ns, self._facts(job))
         return picture
 
     def no_signal(self, silent_s: float, reason: str) -> Picture:
-        """See `irchroma.stream.protocols.Composer.no_signal`."""
         return self._composer.no_signal(silent_s, reason)
 
     def _facts(self, job: Job) -> dict[str, Any]:

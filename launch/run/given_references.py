@@ -85,7 +85,7 @@ class Steering:
 
 
 class GivenReferences(Steering):
-    """The pictures of `--reference FILE`: all, of which engines take what fits, or one of them, or none."""
+    """`RunReferences` of `--reference FILE`: all, of which engines take what fits, or one, or none."""
 
     def __init__(self, references: Sequence[Reference], strength: float = 1.0) -> None:
         super().__init__(references, strength)
@@ -93,7 +93,6 @@ class GivenReferences(Steering):
         self._chosen = "auto"
 
     def choose(self, wanted: object) -> None:
-        """See `RunReferences.choose`."""
         if not isinstance(wanted, str) or wanted not in ("auto", "none", *self._given):
             raise ConfigError(f"there is no reference {shortened(repr(wanted))} to choose")
         with self._giving:
@@ -101,7 +100,6 @@ class GivenReferences(Steering):
             self._give([one for key, one in self._given.items() if wanted in ("auto", key)])
 
     def state(self) -> dict[str, Any]:
-        """See `RunReferences.state`."""
         alone = next(iter(self._given)) if len(self._given) == 1 else None
         current = self._chosen if self._chosen in self._given else alone
         shown = [{"key": key, "name": one.name, "score": None} for key, one in self._given.items()]
@@ -113,7 +111,6 @@ class GivenReferences(Steering):
         }
 
     def thumbnail(self, key: str) -> bytes | None:
-        """See `RunReferences.thumbnail`."""
         reference = self._given.get(key)
         if reference is None:
             return None

@@ -95,7 +95,7 @@ class PictureRepair:
 
 
 class RunRepair:
-    """Repairs a run's frames; with `auto`, finds out what there is to repair while it goes on.
+    """A `FrameRepair` of a run; with `auto`, finds out what there is to repair while it goes on.
 
     Called by the loop's thread, `summary` by any.
 
@@ -133,7 +133,6 @@ class RunRepair:
         damaged_from: float | None = None,
         drawn_anew: bool = False,
     ) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
-        """See `irchroma.stream.protocols.FrameRepair.apply`."""
         number, self._number = self._number, self._number + 1
         if self._finder is not None and not held:
             self._look(self._finder, pixels, pts_ns)
@@ -194,7 +193,6 @@ class RunRepair:
             self._repair.use(found)
 
     def reset(self) -> None:
-        """See `irchroma.stream.protocols.FrameRepair.reset`."""
         self._repair.reset()
         if self._lost is not None:
             self._lost.reset()

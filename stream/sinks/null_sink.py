@@ -6,7 +6,7 @@ from irchroma.stream.protocols import Pixels, VideoInfo
 
 
 class NullSink:
-    """Counts pictures.
+    """A `FrameSink` that counts pictures.
 
     Attributes:
         written: pictures taken so far.
@@ -19,7 +19,6 @@ class NullSink:
         """See `FrameSink.open`."""
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
-        """See `FrameSink.write`."""
         self.written += 1
 
     @property

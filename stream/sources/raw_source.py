@@ -106,7 +106,7 @@ def _value(key: str, text: str) -> Any:
 
 
 class RawSource(GstSource):
-    """Raw frames one after the other; the n-th has the time n / rate."""
+    """A `FrameSource`: raw frames one after the other; the n-th has the time n / rate."""
 
     def __init__(self, text: str, pictures: PictureOptions | None = None) -> None:
         """Raises StreamOptionError for an address that leaves something open."""
@@ -147,7 +147,6 @@ class RawSource(GstSource):
         )
 
     def open(self) -> VideoInfo:
-        """See `FrameSource.open`."""
         try:
             self._known = dataclasses.replace(super().open(), once=self._place == "-")
         except SourceError:
@@ -156,7 +155,6 @@ class RawSource(GstSource):
         return self._known
 
     def read(self, timeout_s: float) -> Frame | None:
-        """See `FrameSource.read`."""
         return None if self._over else super().read(timeout_s)
 
     def ended(self, frames: int, pts_ns: int) -> None:
@@ -194,7 +192,6 @@ class RawSource(GstSource):
             raise
 
     def close(self) -> None:
-        """See `FrameSource.close`."""
         super().close()
         if self._connection is not None:  # the pipeline reads it no more, and does not close it
             self._connection.close()

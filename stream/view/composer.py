@@ -21,7 +21,7 @@ _FIRST_SIZE = (480, 640)  # of a card before the first frame
 
 
 class ViewComposer:
-    """Composes every picture of a run; used by the loop's composing thread.
+    """The `Composer` of every picture of a run; used by the loop's composing thread.
 
     Attributes:
         view: what the picture shows; any thread may put another one there.
@@ -52,7 +52,6 @@ class ViewComposer:
         self._osd = Osd(osd)
 
     def compose(self, job: Job) -> Picture:
-        """See `irchroma.stream.protocols.Composer.compose`."""
         picture = self._last = self._composed(job)
         picture.halves = self._halves(job)
         now_ms = (time.monotonic_ns() - job.frame.arrival_ns) / 1e6
@@ -106,7 +105,6 @@ class ViewComposer:
         return Halves(luma, color, confidence)
 
     def no_signal(self, silent_s: float, reason: str) -> Picture:
-        """See `irchroma.stream.protocols.Composer.no_signal`."""
         if self._last is None:
             return Picture(no_signal_card(_FIRST_SIZE, None, silent_s, reason))
         return Picture(no_signal_card(self._last.size, self._last.rgb, silent_s, reason))

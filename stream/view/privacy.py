@@ -295,7 +295,7 @@ def _in_blocks(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 class PrivateComposer:
-    """A composer whose pictures show nothing that is under masks.
+    """A `Composer` whose pictures show nothing that is under masks.
 
     Args:
         composer: composes.
@@ -308,7 +308,6 @@ class PrivateComposer:
         self._digest = ""
 
     def compose(self, job: Job) -> Picture:
-        """See `irchroma.stream.protocols.Composer.compose`."""
         self._digest = self._masks.digest
         self._masks.paint(job, self._palette)
         picture = self._composer.compose(job)

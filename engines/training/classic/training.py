@@ -68,7 +68,7 @@ class ClassicPictures(Protocol):
 
 
 class NirPictures:
-    """The pairs of near infrared and color photographs, and crops of them.
+    """`ClassicPictures`: the pairs of near infrared and color photographs, and crops of them.
 
     Args:
         data: folder with `nir/train`, `nir/val`, and `color/` where there is gray to learn.
@@ -85,11 +85,9 @@ class NirPictures:
         ]
 
     def truths(self) -> list[np.ndarray]:
-        """See `ClassicPictures`."""
         return [picture.rgb for picture in (*self.pairs, *self.colors)]
 
     def batch(self, size: int, side: int, random: np.random.Generator) -> ClassicBatch:
-        """See `ClassicPictures`."""
         lumas, rgbs, labels, scenes = [], [], [], []
         for _ in range(size):
             gray = bool(self.colors) and random.random() < GRAY_SHARE
@@ -111,7 +109,7 @@ class NirPictures:
 
 
 class ThermalPictures:
-    """The crops of the `thermal` recipe: pairs by day and labeled color pictures drawn as thermal.
+    """`ClassicPictures` of the `thermal` recipe: pairs by day and labeled color pictures drawn as thermal.
 
     What is asked for is the scene as on a fine day. No name tells a kind of scene: all of them are roads.
 
@@ -124,11 +122,9 @@ class ThermalPictures:
         self.validation = self.recipe.validation
 
     def truths(self) -> list[np.ndarray]:
-        """See `ClassicPictures`."""
         return self.recipe.colors()
 
     def batch(self, size: int, side: int, random: np.random.Generator) -> ClassicBatch:
-        """See `ClassicPictures`."""
         made = stack(self.recipe.scenes(size, side, random))
         return ClassicBatch(made.luma, made.rgb, made.labels, torch.full((size,), UNKNOWN))
 

@@ -265,7 +265,7 @@ def summary_line(name: str, summary: dict[str, float]) -> str:
 
 
 class FlickerWatch:
-    """How much a network's color flickers where the input stands still, measured while a run goes on.
+    """A `Composer` that measures how much a network's color flickers where the input stands still.
 
     A composer that looks at each colored frame before another composer draws on it. A palette's color is the
     luma's and is not looked at.
@@ -282,7 +282,6 @@ class FlickerWatch:
         LiveFlicker().add(np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16), np.uint8))
 
     def compose(self, job: Job) -> Picture:
-        """See `irchroma.stream.protocols.Composer.compose`."""
         if job.colored is not None and job.synthetic:
             if job.frame.gap or job.luma.shape != self._size:
                 self._live, self._size = LiveFlicker(_SETTLE_LOOKS), (job.luma.shape[0], job.luma.shape[1])
@@ -303,7 +302,6 @@ class FlickerWatch:
         self._live.add_sampled(part, luma[::rows, ::columns])
 
     def no_signal(self, silent_s: float, reason: str) -> Picture:
-        """See `irchroma.stream.protocols.Composer.no_signal`."""
         return self._composer.no_signal(silent_s, reason)
 
     @property

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class RunThermometer(Thermometer):
-    """Measures a run's counts; alarms go to the log, to `on_event` and over MQTT.
+    """A `FrameWatch` that measures a run's counts; alarms go to the log, to `on_event` and over MQTT.
 
     Args:
         config: of the run, its scale filled in.
@@ -49,13 +49,11 @@ class RunThermometer(Thermometer):
             self._mqtt.tell()
 
     def look(self, frame: Frame, in_color: bool) -> None:
-        """See `FrameWatch.look`."""
         super().look(frame, in_color)
         if self._mqtt is not None:
             self._mqtt.tell_now_and_then()
 
     def close(self) -> None:
-        """See `FrameWatch.close`."""
         super().close()
         for told in (self._hook, self._mqtt):
             if told is not None:
@@ -63,18 +61,16 @@ class RunThermometer(Thermometer):
 
 
 class Watches:
-    """Several that watch the frames of one run."""
+    """A `FrameWatch`: several that watch the frames of one run."""
 
     def __init__(self, *watches: FrameWatch) -> None:
         self._watches = watches
 
     def look(self, frame: Frame, in_color: bool) -> None:
-        """See `FrameWatch.look`."""
         for watch in self._watches:
             watch.look(frame, in_color)
 
     def close(self) -> None:
-        """See `FrameWatch.close`."""
         for watch in self._watches:
             watch.close()
 

@@ -73,7 +73,7 @@ def encoder_of(coding: str) -> str:
 
 
 class FileSound:
-    """The first audio track of a file as AAC, piece by piece as the pictures that go with it are sent."""
+    """A `SoundReader` of a file's first track, as AAC, as the pictures that go with it are sent."""
 
     def __init__(self, path: Path) -> None:
         """Raises StreamError where there is none, or nothing to encode it with."""
@@ -91,7 +91,6 @@ class FileSound:
         self._next: Piece | None = None
 
     def until(self, end_ns: int) -> Iterator[Piece]:
-        """See `SoundReader.until`."""
         while True:
             self._next = self._next or _pull(self._pipeline, "audio/mpeg", _PIECE_NS)
             if self._next is None or self._next.pts_ns >= end_ns:
@@ -100,7 +99,6 @@ class FileSound:
             yield piece
 
     def begins(self, now_ns: int) -> Any:
-        """See `SoundReader.begins`."""
         self._next = self._next or _pull(self._pipeline, "audio/mpeg", _PIECE_NS)
         return None if self._next is None else self._next.caps
 
@@ -123,11 +121,9 @@ class FileSound:
 
     @property
     def ended(self) -> bool:
-        """See `SoundReader.ended`."""
         return self._next is None and bool(self._pipeline.element("sound").get_property("eos"))
 
     def close(self) -> None:
-        """See `SoundReader.close`."""
         self._pipeline.stop()
 
 

@@ -23,7 +23,7 @@ _OUT = "fakesink name=coded sync=false async=false"
 
 
 class _EvidenceTrack(PipelineSink):
-    """Encodes one track and gives its packets to the recorder, with the times that they were given."""
+    """A `FrameSink` that encodes one track for the recorder, with the times that its pictures were given."""
 
     number = 0
 
@@ -36,7 +36,6 @@ class _EvidenceTrack(PipelineSink):
         self._described: tuple[Any, Track] | None = None
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
-        """See `FrameSink.open`."""
         self._rate, self._size, self._live = info.rate, size, info.live
         self._note(info)
         self._recorder.opens(self.number, self, info.live)
@@ -52,7 +51,6 @@ class _EvidenceTrack(PipelineSink):
             pad.add_probe(door.modules()["Gst"].PadProbeType.BUFFER, self._coded)
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
-        """See `FrameSink.write`."""
         if self._recorder.failure is not None:
             raise self._recorder.failure
         self._lengths[pts_ns] = duration_ns

@@ -31,7 +31,7 @@ class _AsItIs:
 
 
 class JoinedFile(FileSink):
-    """As `FileSink`, but `write` takes coded pictures: (N,) uint8, H.264 as of `JOINED_PARSER`.
+    """A `FrameSink` as `FileSink`, but `write` takes coded pictures: (N,) uint8, H.264 as of `JOINED_PARSER`.
 
     Args:
         path: where to.
@@ -64,13 +64,11 @@ class JoinedFile(FileSink):
         tell(pipeline.element("mux"), self._said)
 
     def close(self) -> None:
-        """See `FrameSink.close`."""
         whole = self._pipeline is not None and self._written > 0
         super().close()
         if whole and self._failure is None:
             finish(self.path, self._said)
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
-        """See `FrameSink.write`."""
         self._durations[pts_ns] = duration_ns
         super().write(rgb, pts_ns, duration_ns)

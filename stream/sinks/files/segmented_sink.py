@@ -35,7 +35,7 @@ def numbered(path: Path) -> dict[int, Path]:
 
 
 class SegmentedSink:
-    """A row of files: `name-00001.mp4`, `name-00002.mp4` ... beside each other, no picture lost between.
+    """A `FrameSink`, a row of files: `name-00001.mp4`, `name-00002.mp4` ..., no picture lost between.
 
     Numbers go on after those that are there, so that a restart replaces nothing. Each file begins with
     a keyframe; by time, each begins at 0. A file is finished in the background while the next one runs.
@@ -74,7 +74,6 @@ class SegmentedSink:
         self._failure: SinkError | None = None
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
-        """See `FrameSink.open`."""
         check_writable(self._path.parent / f".{self._path.name}.probe")
         (self._path.parent / f".{self._path.name}.probe").unlink()
         self._info, self._size = info, size
@@ -230,7 +229,6 @@ class SegmentedSink:
 
     @property
     def drops(self) -> int:
-        """See `FrameSink.drops`."""
         return self._drops + (self._current.drops if self._current is not None else 0)
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ class OnvifOptions:
 
 
 class OnvifSink:
-    """Serves by RTSP and tells of it; a picture is compressed only for who asks for a snapshot.
+    """A `FrameSink` that serves by RTSP and tells of it; only snapshots that are asked for are compressed.
 
     Attributes:
         port: of the device's services, the real one once it is open.
@@ -85,13 +85,11 @@ class OnvifSink:
             raise
 
     def write(self, rgb: Pixels, pts_ns: int, duration_ns: int) -> None:
-        """See `FrameSink.write`."""
         self._rtsp.write(rgb, pts_ns, duration_ns)
         self._picture.put(Picture.of(rgb))
 
     @property
     def drops(self) -> int:
-        """See `FrameSink.drops`."""
         return self._rtsp.drops
 
     def close(self) -> None:
