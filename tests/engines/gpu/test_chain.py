@@ -12,6 +12,7 @@ from irchroma.engines import catalog
 from irchroma.engines.gpu.capture.branches import Step, plan_branches
 from irchroma.engines.gpu.chain import CARRIED, COLORED, ChainOptions, DeviceChain
 from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.device import Mark
 from irchroma.engines.gpu.frames.transfer import FrameLayout
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.kernels.source import Launch, kernel_names
@@ -151,3 +152,24 @@ def test_a_picture_that_the_host_has_no_memory_for_leaves_its_slot_to_the_next()
     with pytest.raises(MemoryError):
         chain.collect()
     assert given == [slot]
+
+
+class Asked(CpuDevice):
+    """Knows how its marks are waited for."""
+
+    def make_mark(self, spins: bool = False) -> Mark:
+        self.spins = [*getattr(self, "spins", []), spins]
+        return super().make_mark(spins)
+
+
+@pytest.mark.parametrize(("depth", "awake"), [(1, 1), (2, 0)])
+def test_one_frame_at_a_time_is_waited_for_awake(host_kernels: HostKernels, depth: int, awake: int) -> None:
+    """Who asks so wants each as soon as it can be had; several cameras leave the processor to others."""
+    path = catalog.weights_path("nir", "fast")
+    if not path.is_file():
+        pytest.skip("no weights here")
+    device = Asked(NetworkOptions("openvino", 1, cache=None, exact=True), host_kernels)
+    options = ChainOptions(path, RecolorOptions(), catalog.BANDS["nir"].look, None, depth)
+    DeviceChain(device, SMALL_FRAME, SMALL_FRAME, options).close()
+    assert sum(device.spins) == awake
+    device.close()

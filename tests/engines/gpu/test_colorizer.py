@@ -17,6 +17,7 @@ from tests.engines.moving_scene import FRAME_NS, noisy, texture
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.gpu import colorizer as colorizer_module
+from irchroma.engines.gpu.chain import DeviceChain
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.cpu_device import CpuDevice
 from irchroma.engines.gpu.frames.transfer import DevicePicture
@@ -25,6 +26,7 @@ from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions, NeuralPicture
 from irchroma.engines.recolor import work_picture
 from irchroma.engines.recolor.recoloring import RecolorOptions
+from irchroma.engines.temporal.memory import Observation
 from irchroma.engines.temporal.stage import TemporalOptions
 
 Luma = NDArray[np.uint8]
@@ -265,3 +267,33 @@ def test_what_a_device_cannot_do_is_refused(devices: Any, tiny_network: Path) ->
     with pytest.raises(EngineOptionError, match="expected \\(H, W\\) uint8 luma"):
         device.submit(np.zeros((4, 4), np.uint16), 0)
     device.close()
+
+
+def test_the_host_makes_motion_of_half_size_and_looks_at_no_more(
+    devices: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the device makes larger by itself took an eighth of the host's time of a frame."""
+    seen: list[Observation] = []
+    halves: list[tuple[int, ...]] = []
+    submit, by_halves = DeviceChain.submit, work_picture.reduced_by_halves
+
+    def submitting(chain: DeviceChain, luma: Luma, observed: Any, *more: Any) -> None:
+        seen.append(observed)
+        submit(chain, luma, observed, *more)
+
+    def halving(luma: Luma, size: tuple[int, int]) -> Luma:
+        halves.append(size)
+        return by_halves(luma, size)
+
+    monkeypatch.setattr(DeviceChain, "submit", submitting)
+    monkeypatch.setattr(colorizer_module, "reduced_by_halves", halving)
+    for temporal in (HOST_MOTION, TemporalOptions()):
+        colorizer = DeviceColorizer(NeuralOptions(work_size_px=128, temporal=temporal), devices)
+        for index, luma in enumerate(video(7)):
+            colorizer.submit(luma, index * FRAME_NS)
+            colorizer.collect()
+        colorizer.close()
+    moved = [one for one in seen[:7] if one.half_source is not None]
+    assert moved
+    assert all(one.source is None for one in moved)
+    assert halves == [(48, 64)] * 7, "where the device searches, the picture of half the size is all"

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,6 +170,22 @@ def test_torch_computes_the_same_with_channels_last_in_memory() -> None:
     weights = [value for value in last._values.values() if value.ndim == 4 and value.shape[2] > 1]
     assert weights
     assert all(value.is_contiguous(memory_format=torch.channels_last) for value in weights)
+
+
+@pytest.mark.parametrize(("device", "last"), [("cuda:1", True), ("cpu", False)])
+def test_torch_has_channels_last_in_memory_on_a_gpu(
+    device: str, last: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    from irchroma.engines.network.torch_runtime import TorchNetwork
+
+    path = catalog.weights_path("nir", "fast")
+    if not path.is_file():
+        pytest.skip("no weights here")
+    placed: list[Any] = []
+    monkeypatch.setattr(torch.Tensor, "to", lambda value, *where, **how: placed.append(how) or value)
+    TorchNetwork(path, NetworkOptions(), device)
+    assert (dict(memory_format=torch.channels_last) in placed) == last
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,16 @@ def test_a_context_that_cannot_be_made_current_any_more_is_closed_without_an_err
         pass
 
 
+@pytest.mark.parametrize(("spins", "flags"), [(True, 2), (False, 3)])
+def test_a_mark_is_waited_for_awake_where_that_is_asked_for(spins: bool, flags: int) -> None:
+    device: Any = object.__new__(PyCudaDevice)
+    flag = SimpleNamespace(BLOCKING_SYNC=1, DISABLE_TIMING=2)
+    module = SimpleNamespace(event_flags=flag, Event=lambda made_of: made_of, Error=EngineError)
+    device._pycuda, device._made_here, device._marks = module, threading.local(), []
+    device._made_here.depth, device._context = 1, "current"
+    assert device.make_mark(spins).event == flags
+
+
 @pytest.mark.parametrize(
     ("fails", "says"),
     [

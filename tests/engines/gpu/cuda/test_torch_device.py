@@ -219,6 +219,15 @@ def test_a_gpu_that_torch_cannot_start_on_is_refused_in_one_line_and_let_go(
     with pytest.raises(EngineError, match=r"GPU 0 fails: CUDA error: .* busy or unavailable$"):
         TorchDevice(0)
     assert held == []
+    assert torch.backends.cudnn.benchmark, "shapes are fixed: each convolution's kernel is measured"
+
+
+@pytest.mark.parametrize("spins", [True, False])
+def test_a_mark_is_waited_for_awake_where_that_is_asked_for(
+    allocator: Allocator, device: Any, spins: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "Event", lambda **how: how)
+    assert device.make_mark(spins).event == {"blocking": not spins}
 
 
 def test_other_errors_are_not_taken_for_a_lost_device(allocator: Allocator, device: Any) -> None:

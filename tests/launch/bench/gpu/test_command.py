@@ -52,6 +52,15 @@ def test_without_a_gpu_it_says_so_in_one_line(tmp_path: Path, capsys: pytest.Cap
     assert not (tmp_path / "gpu.json").exists()
 
 
+def test_it_measures_in_a_process_as_a_run_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(probe, "device_at", lambda index=0: probe.CudaDevice("X", "9.0", "13.0"))
+    monkeypatch.setattr(bench_gpu, "tune_process", lambda: done.append("tuned"))
+    monkeypatch.setattr(bench_gpu, "_measure_one", lambda *_: done.append("measured") or 0)
+    main(["bench", "gpu", "--json", str(tmp_path / "gpu.json"), "--runtime", "torch"])
+    assert done == ["tuned", "measured"]
+
+
 def test_everything_it_measures_is_there_and_plausible(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], host_kernels: HostKernels
 ) -> None:
