@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,10 @@ CLEARLY_BF16 = 1.5
 without a matrix unit, on which bf16 is hardly faster than float32, 1.9."""
 _known: dict[str, str] = {}
 """What was measured in this process, for runs without a cache."""
+_measuring = threading.Lock()
+"""Who measures compiles into the cache, which OpenVINO (2026.4) does not guard between its cores: of cameras
+that did so at once one read what another had half written, and went on without the cache. One process of some
+forty ended by SIGBUS."""
 _SIZE = (256, 320)
 _CALLS = 4
 
@@ -57,9 +62,12 @@ def weights_for(kind: str, size: str, options: NetworkOptions, wait: bool = True
         return catalog.weights_path(kind, size)
     known = pair.known()
     if known is None and wait:
-        known = _verdict(pair.path, pair.twin, pair.options)
-        log.info("%s: %s", pair.path.stem, known)
-        known = pair.remember(known)
+        with _measuring:  # cameras that begin together wait for one of them
+            known = pair.known()
+            if known is None:
+                known = _verdict(pair.path, pair.twin, pair.options)
+                log.info("%s: %s", pair.path.stem, known)
+                known = pair.remember(known)
     return pair.twin if known is not None and known.startswith("twin") else pair.path
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -60,6 +63,33 @@ def test_a_twin_is_measured_once_and_taken_where_it_is_faster(
     assert weights_for("nir", "fast", options) == first
     memory.write_text("twin: 9.00 times")
     assert weights_for("nir", "fast", options) == twin_path("nir", "fast")
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_cameras_that_begin_together_measure_once(
+    weights: Path, monkeypatch: pytest.MonkeyPatch, keeps: bool
+) -> None:
+    """Each compiled the same into one cache at once, and read there what was half written."""
+    monkeypatch.setattr(twins, "_known", {})
+    (weights / "cache").mkdir()
+    options = NetworkOptions(threads=1, cache=weights / "cache" if keeps else None)
+    begun, meet, measured = threading.Barrier(4), threading.Barrier(2), list[int]()
+
+    def ratio(*_: object) -> tuple[float, str]:
+        measured.append(1)
+        with suppress(threading.BrokenBarrierError):
+            meet.wait(0.5)  # where another measures too
+        return 2.0, "f32"
+
+    def begin() -> Path:
+        begun.wait(10)
+        return weights_for("nir", "fast", options)
+
+    monkeypatch.setattr(twins, "_ratio", ratio)
+    with ThreadPoolExecutor(4) as cameras:
+        found = [one.result(10) for one in [cameras.submit(begin) for _ in range(4)]]
+    assert set(found) == {twin_path("nir", "fast")}
+    assert len(measured) == 1
 
 
 def test_float_is_kept_where_the_twin_is_not_clearly_faster_and_more_so_in_bf16(
