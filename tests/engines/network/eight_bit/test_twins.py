@@ -46,6 +46,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     quantizer.twin(tmp_path / "nir_fast_int8.onnx", [], record)
     quantizer.close()
     monkeypatch.setattr(catalog, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(twins, "_known", {})
     return tmp_path
 
 
@@ -70,7 +71,6 @@ def test_cameras_that_begin_together_measure_once(
     weights: Path, monkeypatch: pytest.MonkeyPatch, keeps: bool
 ) -> None:
     """Each compiled the same into one cache at once, and read there what was half written."""
-    monkeypatch.setattr(twins, "_known", {})
     (weights / "cache").mkdir()
     options = NetworkOptions(threads=1, cache=weights / "cache" if keeps else None)
     begun, meet, measured = threading.Barrier(4), threading.Barrier(2), list[int]()
@@ -96,7 +96,6 @@ def test_float_is_kept_where_the_twin_is_not_clearly_faster_and_more_so_in_bf16(
     weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(twins, "_known", {})
     cases = ((1.14, "f32", False), (1.16, "f32", True), (1.45, "bf16", False), (1.55, "bf16", True))
     for ratio, precision, taken in cases:
         (weights / f"cache {ratio}").mkdir()
@@ -125,7 +124,6 @@ def test_who_does_not_wait_gets_the_float_network_until_it_is_known(
 def test_what_the_twin_gains_is_known_once_it_is_taken(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(twins, "_known", {})
     for ratio, told in ((1.38, 1.38), (1.02, 1.0)):
         (weights / f"cache {ratio}").mkdir()
         options = NetworkOptions(threads=1, cache=weights / f"cache {ratio}")
@@ -139,7 +137,6 @@ def test_what_the_twin_gains_is_known_once_it_is_taken(
 def test_without_a_cache_it_is_measured_once_a_process(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(twins, "_known", {})
     monkeypatch.setattr(twins, "_ratio", lambda *_: (2.0, "f32"))
     assert weights_for("nir", "fast", NetworkOptions(cache=None)) == twin_path("nir", "fast")
     monkeypatch.setattr(twins, "_ratio", lambda *_: pytest.fail("measured again"))
@@ -149,7 +146,6 @@ def test_without_a_cache_it_is_measured_once_a_process(
 def test_a_twin_that_colors_differently_here_is_passed_over(
     weights: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(twins, "_known", {})
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")  # float32, also where there is bf16
     path = twin_path("nir", "fast")
     give_other_answer(path)
