@@ -34,7 +34,6 @@ from irchroma.engines.gpu.device import (
 )
 from irchroma.engines.gpu.kernels.source import Launch
 from irchroma.engines.network.network import NetworkOptions
-from irchroma.engines.network.torch_runtime import TorchNetwork
 from irchroma.engines.network.weight_storage import float16_twin
 
 log = logging.getLogger(__name__)
@@ -316,6 +315,10 @@ class TorchDevice:
 
 class _TorchExecution:
     def __init__(self, device: TorchDevice, path: Path, shape: tuple[int, int, int]) -> None:
+        try:  # not above: kernels and copies go without `onnx`, which a machine that is lent may lack
+            from irchroma.engines.network.torch_runtime import TorchNetwork
+        except ImportError as error:
+            raise EngineUnavailable(f"torch cannot read networks ({error}): pip install onnx") from error
         with device.current():
             self._network = TorchNetwork(path, NetworkOptions(), str(device.device))
         kind = np.float16 if self._network.half else np.float32

@@ -103,8 +103,8 @@ def _by_torch(here: tuple[Why, ...]) -> list[Step]:
     flight = [_PYTHON, "-m", f"{_PROGRAMS}.in_flight", "--device", "{device}"]
     apart = "no frame touches what another in flight needs"
     return [
-        _tests("whole-frames", whole, 300, (*_ON_GPU, _torch), colors, 120),
-        Step("bench-torch", bench, 540, (no_gpu, _torch), kept_s=300, shows=fits),
+        _tests("whole-frames", whole, 300, (*_ON_GPU, _networks), colors, 120),
+        Step("bench-torch", bench, 540, (no_gpu, _networks), kept_s=300, shows=fits),
         Step("frames-in-flight", flight, 120, here, rehearsed=True, shows=apart),
     ]
 
@@ -120,7 +120,7 @@ def _sanitized(tool: str, finds: str) -> Step:
     """
     words = [_program("compute-sanitizer") or "compute-sanitizer", "--launch-timeout", "0"]
     words += ["--report-api-errors", "no", "--error-exitcode", "9", "--tool", tool, *_FRAMES, *_ODD_SIZES]
-    needs = (no_gpu, lacks("torch"), lacks_program("compute-sanitizer"))
+    needs = (no_gpu, _torch, lacks_program("compute-sanitizer"))
     says = "RACECHECK SUMMARY: 0 hazards" if tool == "racecheck" else "ERROR SUMMARY: 0 errors"
     name, shows = f"sanitizer-{tool}", f"no kernel {finds}"
     return Step(name, words, 180, needs, environment=_APART, says=says, shows=shows)
@@ -134,7 +134,7 @@ def _by_pycuda() -> list[Step]:
     return [
         _tests("pycuda-kernels", kernels, 240, (*_ON_GPU, _pycuda), "the same kernels by PyCUDA"),
         _tests("pycuda-frames", frames, 180, (*_ON_GPU, _pycuda), copies),
-        _tests("execution-double", double, 120, (*_ON_GPU, _torch), stands_in),
+        _tests("execution-double", double, 120, (*_ON_GPU, _networks), stands_in),
     ]
 
 
@@ -151,12 +151,12 @@ def _measured(rehearsal: bool) -> list[Step]:
         "{device}",
     ]
     leaves = "16 cameras, opened and closed again and again, leave no memory behind"
-    needs = (lacks_all(RUNTIMES),) if rehearsal else (no_gpu, _torch)
+    needs = (lacks_all(RUNTIMES),) if rehearsal else (no_gpu, _networks)
     ncu = [_program("ncu") or "ncu", *_NCU, *_FRAMES, "--sizes", "640x512"]
-    has = (no_gpu, lacks("torch"), lacks_program("ncu"))
+    has = (no_gpu, _torch, lacks_program("ncu"))
     full = "each kernel's time, bytes and how full it keeps the GPU"
     return [
-        Step("bench-comparison", compared, 240, (no_gpu, _torch), kept_s=60, shows=most),
+        Step("bench-comparison", compared, 240, (no_gpu, _networks), kept_s=60, shows=most),
         Step("soak", soak, 200, needs, rehearsed=True, shows=leaves),
         Step("ncu", ncu, 150, has, says=_METRICS.partition(",")[0], shows=full),
     ]
@@ -185,15 +185,17 @@ _DOUBLED = [*words_of_tests(), "tests/engines/gpu/test_on_gpu.py"]
 _BENCH = [_PYTHON, "-m", "irchroma.launch", "bench", "gpu", "--quick", "--seconds", "1", "--json"]
 _FRAMES = [_PYTHON, "-m", f"{_PROGRAMS}.frames", "--device", "{device}"]
 _ODD_SIZES = ["--sizes", "100x75,80x50,640x512"]  # the latter two for encoders too
-_torch, _pycuda = lacks("torch", "onnx"), lacks("pycuda")
+_torch, _networks, _pycuda = lacks("torch"), lacks("torch", "onnx"), lacks("pycuda")
 _ON_GPU = (no_gpu, lacks("pytest"))
 _CARRY = """\
-what to carry to a machine without a package index, 25 MB:
+what to carry to a machine without a package index, 25 to 36 MB:
   the tracked files                  git archive, 24 MB compressed: the networks are most of it
   PyCUDA for that machine's Python   pip wheel --no-deps pycuda, here, with numpy and a CUDA toolkit (headers,
                                      and libcuda.so of its stubs to link with); Boost comes with it. It is 45
                                      files of C++, minutes there, so rather bring the wheel
   what PyCUDA imports                wheels of pytools, platformdirs, mako, markupsafe, siphash24: 1 MB
+  onnx for that machine's Python     where it is not there, with protobuf, ml-dtypes and typing-extensions, 11
+                                     MB: torch reads networks by it; without it there are kernels alone
 then: pip install --no-index --find-links FOLDER pycuda, or unpack all wheels into a folder in PYTHONPATH.
 PyCUDA's wheel for Python 3.12 needs the name libcuda.so, of which a driver alone may bring libcuda.so.1 only:
 make a link of that name to it, beside it or in another folder of the loader's path (LD_LIBRARY_PATH).
