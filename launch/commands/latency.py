@@ -10,9 +10,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from irchroma.launch.arguments import size_of
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import spread, words_of, write_json
+from irchroma.launch.progress import Progress
 from irchroma.stream.errors import StreamError
 from irchroma.stream.picture.stopwatch import MODULUS_MS, SMALLEST_PX, draw_stopwatch, read_stopwatch
 from irchroma.stream.sinks.listening import free_port
@@ -57,9 +59,13 @@ def run(args: argparse.Namespace) -> int:
     if args.seconds <= 0 or args.rate <= 0:
         raise ConfigError("--seconds and --rate: expected more than 0")
     results = []
-    with _running(args.engine, args.size, args.rate) as run_:
-        for way in args.over or WAYS:
-            times_ms, unread = _watch(run_, way, args.seconds)
+    ways, each_s = args.over or WAYS, _SETTLED_S + args.seconds
+    progress = Progress(len(ways) * each_s)
+    progress.update(0, "the run begins")
+    with closing(progress), _running(args.engine, args.size, args.rate) as run_:
+        for number, way in enumerate(ways):
+            times_ms, unread = _watch(run_, way, args.seconds, partial(_draw, progress, number * each_s, way))
+            progress.close()  # a line of its own comes
             told = spread(times_ms)
             results.append({"over": way, "milliseconds": told, "unread": unread})
             print(
@@ -181,13 +187,25 @@ def _wait_for_page(port: int, check: Callable[[], None]) -> None:
     raise ConfigError(f"the run showed no picture within {_STARTED_S:g} s")
 
 
-def _watch(run_: _Run, way: str, seconds: float) -> tuple[list[float], int]:
-    """Milliseconds of every picture that a viewer got, and how many could not be read."""
+def _draw(progress: Progress, before_s: float, way: str, done_s: float) -> None:
+    progress.update(before_s + done_s, way)
+
+
+def _watch(run_: _Run, way: str, seconds: float, draw: Callable[[float], None]) -> tuple[list[float], int]:
+    """Milliseconds of every picture that a viewer got, and how many could not be read.
+
+    Args:
+        run_: what is watched.
+        way: how.
+        seconds: for so long.
+        draw: is told the seconds that are over, at every picture.
+    """
     times_ms: list[float] = []
     unread = 0
     with _VIEWERS[way](run_.addresses[way]) as pull:
         begin_s = time.monotonic()
         while time.monotonic() < begin_s + _SETTLED_S + seconds:
+            draw(time.monotonic() - begin_s)
             luma = pull()
             now_ms = time.monotonic_ns() / 1e6
             if luma is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,16 @@ SMALL = ("--engine", "palette:ironbow", "--size", "320x256", "--seconds", "1.5")
 
 
 @pytest.mark.gst
-def test_every_way_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_way_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "latency.json"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert main(["latency", *SMALL, "--json", str(path)]) == 0
-    said = capsys.readouterr().out
+    said, drawn = capsys.readouterr()
+    assert "0%" in drawn
+    assert "the run begins" in drawn
+    assert all(f"left  {way}" in drawn for way in ("webrtc", "mjpeg", "rtsp"))
     viewers = {one["over"]: one for one in json.loads(path.read_text(encoding="utf-8"))["viewers"]}
     assert set(viewers) == {"webrtc", "mjpeg", "rtsp"}
     for way, viewer in viewers.items():
