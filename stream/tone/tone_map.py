@@ -185,8 +185,13 @@ class ToneMap:
             (H, W) uint8 luma, full range; `pixels` itself where 8-bit luma is passed on as it is.
 
         Raises:
-            StreamOptionError: "none" was asked for and counts came: 16 bits are never cut to 8.
+            StreamOptionError: "none" was asked for and counts came: 16 bits are never cut to 8; or these are
+                no such pixels.
         """
+        if pixels.ndim != 2 or pixels.dtype.kind != "u" or pixels.itemsize > 2:
+            raise StreamOptionError(
+                f"expected (H, W) uint8 luma or uint16 counts, got {pixels.shape} {pixels.dtype}"
+            )
         method = self.method_for(pixels.dtype)
         if method in ("none", "lift") and pixels.dtype != np.uint8:
             raise StreamOptionError(

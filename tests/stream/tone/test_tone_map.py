@@ -351,3 +351,13 @@ def test_one_that_recalls_goes_on_to_the_last_bit(kind: str) -> None:
 def test_what_is_no_memory_is_refused() -> None:
     with pytest.raises(StreamError, match="no tone map's memory"):
         ToneMap().recall({"told": np.zeros(3, np.uint8)})
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"), [((4, 6, 3), np.uint8), ((4, 6), np.float32), ((4, 6), np.int16), ((6,), np.uint16)]
+)
+def test_what_is_no_picture_of_a_sensor_is_refused_by_its_shape_and_type(
+    shape: tuple[int, ...], kind: type
+) -> None:
+    with pytest.raises(StreamOptionError, match=r"expected \(H, W\) uint8 luma or uint16 counts, got \("):
+        ToneMap().apply(np.zeros(shape, kind), 0)
