@@ -68,6 +68,7 @@ class _Work:
     jobs: list[Job]
     ahead: Job | None
     source_digest: str
+    source_bytes: int
     done: dict[int, Done] = field(default_factory=dict)
     attempts: dict[int, int] = field(default_factory=dict)
     failure: str | None = None
@@ -76,6 +77,12 @@ class _Work:
     def missing(self) -> list[Job]:
         """Segments that are still to be done."""
         return [job for job in self.jobs if job.number not in self.done]
+
+    def grows(self) -> bool:
+        """Whether its recording has another length than when it was begun."""
+        with suppress(OSError):
+            return self.recording.source.stat().st_size != self.source_bytes
+        return False
 
     def first(self) -> list[Job]:
         """What can be begun with: its tone is followed before its segments are colored."""
@@ -165,6 +172,11 @@ class Archive:
             reason = failure or "its result cannot be read"
             if FULL in reason:
                 raise self._full(work, reason)
+            if work.grows():
+                if work.failure is None:
+                    self._fail(work.recording, "is still being recorded: run again once it is whole", work)
+                shutil.rmtree(work.folder, ignore_errors=True)  # none of it is of what it will be then
+                return
             tried = work.attempts[job.number] = work.attempts.get(job.number, 0) + 1
             log.warning("%s: segment %d: %s (attempt %d)", work.recording.name, job.number, reason, tried)
             if tried < ATTEMPTS and UNWRITABLE not in reason:
@@ -178,6 +190,7 @@ class Archive:
     def _begun(self, recording: Recording) -> _Work | None:
         """Its segments; None where it is done already, or cannot be read."""
         try:
+            length = recording.source.stat().st_size
             source = digest_of(recording.source)
             known = self._manifest["recordings"].get(recording.name, {})
             if (
@@ -220,7 +233,7 @@ class Archive:
         ]
         marks = tuple((span.before_ns, tone) for span, tone in zip(spans, tones, strict=True) if tone)
         ahead = replace(jobs[0], number=-1, target=str(place / "tone"), tone="", marks=marks)
-        work = _Work(recording, folder, jobs, ahead if marks else None, source)
+        work = _Work(recording, folder, jobs, ahead if marks else None, source, length)
         for job in jobs:
             done = Done.read(job)
             if done is not None:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from irchroma.launch.archive.archive import Archive, ArchiveOptions, with_defaults
 from irchroma.launch.archive.plan import find_recordings, left_out
+from irchroma.launch.archive.segment import Job
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
 from irchroma.stream.sources.packets import read_packets
@@ -90,3 +92,34 @@ def test_what_is_no_recording_by_its_name_is_told(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert left_out(tmp_path) == "2 .dav, 1 without an ending"
     assert left_out(tmp_path / "a.mp4") == ""
+
+
+def test_a_recording_that_still_grows_is_said_to_and_is_not_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    clip = tmp_path / "in" / "night.mkv"
+    assert (
+        main(["run", "test:nir?size=64x48&frames=9", "--to", str(clip), "--engine", "gray", "--quiet"]) == 0
+    )
+    begun: list[Job] = []
+
+    class Growing:
+        count = 1
+
+        def start(self, job: Job) -> None:
+            begun.append(job)
+            with clip.open("ab") as file:
+                file.write(b"more")
+
+        def next(self) -> tuple[Job, str | None]:
+            return begun[-1], "segment 0 has 9 pictures, 11 came out"
+
+        def close(self) -> None:
+            pass
+
+    place = tmp_path / "out"
+    archive = Archive(place, with_defaults(ArchiveOptions({"engine": "gray"}), 1), Growing(), lambda *_: None)
+    archive.run(find_recordings(tmp_path / "in", place))
+    assert archive.failures == ["night.mkv: is still being recorded: run again once it is whole"]
+    assert len(begun) == 1
+    assert not any((place / ".irchroma-archive").iterdir())
