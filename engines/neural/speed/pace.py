@@ -75,8 +75,9 @@ and 20 at 320 pixels beside 10.5, the picture behind 640x512 6 beside 5.5, behin
 _WAY = "a colorizer at work, small ones halved"  # how: what was found otherwise is measured anew
 _Times = tuple[float, float, float, float, float]
 """Of `Pace`: call_ms, wall_ms, frame_ms, models_ms, full_ms."""
-_Found = tuple[_Times, bool]
-"""What was measured, and whether nobody else held the processor."""
+_Found = tuple[_Times, str]
+"""What was measured, and why it is not final, in words; empty where it is."""
+_BUSY, _LONG = " beside other work", ", which took long"
 _measuring = threading.Lock()
 _fresh: dict[tuple[Hashable, ...], tuple[float, _Found]] = {}
 
@@ -222,7 +223,6 @@ def measure(demand: Demand, waits_until_s: float = math.inf) -> Pace:
     asked = _Asked.of(demand)
     factor = BY_REFERENCE if options.engine == catalog.REFERENCE.name else 1.0
     about = (asked.network, asked.path, options.recolor, options.temporal, demand.size)
-    long = False
     with _measuring:
         found, when = _read(asked.memory), "measured before"
         at_s, fresh = _fresh.get(about, (-math.inf, None))
@@ -231,15 +231,14 @@ def measure(demand: Demand, waits_until_s: float = math.inf) -> Pace:
         if found is None:
             times, calm = _measured(demand, asked)
             # A run that did not wait colors meanwhile: that work may have been taken for the network's.
-            long = calm and time.monotonic() > waits_until_s
-            found, when = (times, calm and not long), "measured just now" + ", which took long" * long
+            late = _LONG if time.monotonic() > waits_until_s else ""
+            found, when = (times, late if calm else _BUSY), "measured just now"
             _remember(asked.memory, found)
             _fresh.clear()
             _fresh[about] = time.monotonic(), found
-    (call_ms, wall_ms, frame_ms, models_ms, full_ms), calm = found
-    if not calm and not long:
-        when += " beside other work"
-    calm = calm and (options.weights is not None or settled(asked.band, MEASURED, asked.network))
+    (call_ms, wall_ms, frame_ms, models_ms, full_ms), doubt = found
+    when += doubt
+    calm = not doubt and (options.weights is not None or settled(asked.band, MEASURED, asked.network))
     times = factor * call_ms, factor * wall_ms, frame_ms, models_ms, full_ms
     used = read_used(_uses(asked.memory, demand), times)
     return Pace(demand, *times, cores, when, calm, gain_of(options), used)
@@ -264,11 +263,12 @@ def measure_again(demand: Demand) -> None:
     with _measuring:
         before = _read(asked.memory)
         nothing = asked.memory is None or (before is None and asked.path == before_it.path)
-        if nothing or (before is not None and before[1]):
+        if nothing or (before is not None and not before[1]):
             return
         times, calm = _measured(demand, asked)
         call_ms, wall_ms, frame_ms, models_ms, full_ms = map(min, times, before[0] if before else times)
-        _remember(asked.memory, ((call_ms, wall_ms, frame_ms, models_ms, full_ms), calm))
+        least = call_ms, wall_ms, frame_ms, models_ms, full_ms
+        _remember(asked.memory, (least, "" if calm else _BUSY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +290,8 @@ class _Asked:
         return cls(band, network, path, _memory(network, path, demand))
 
 
-def _measured(demand: Demand, asked: _Asked) -> _Found:
-    """Measured now."""
+def _measured(demand: Demand, asked: _Asked) -> tuple[_Times, bool]:
+    """Measured now, and whether nobody else held the processor."""
     options = demand.options
     call = partial(_call, asked.path, asked.network, demand.size)
     # Frames without color may be on their way meanwhile.
@@ -366,20 +366,21 @@ def _read(memory: Path | None) -> _Found | None:
     try:
         told = json.loads(memory.read_text("utf-8"))
         call_ms, wall_ms, frame_ms, models_ms, full_ms = (float(ms) for ms in told["ms"])
-        calm = bool(told["calm"])
+        doubt = "" if told["calm"] else str(told.get("doubt", _BUSY))
     except (OSError, ValueError, TypeError, KeyError) as error:
         log.info("%s cannot be used, measured anew: %s", memory.name, error)
         return None
     found = call_ms, wall_ms, frame_ms, models_ms, full_ms
     right = all(math.isfinite(ms) and ms > 0 for ms in (call_ms, wall_ms, frame_ms, full_ms))
-    return (found, calm) if right and 0 <= models_ms < frame_ms else None
+    return (found, doubt) if right and 0 <= models_ms < frame_ms else None
 
 
 def _remember(memory: Path | None, found: _Found) -> None:
     if memory is None:
         return
-    times, calm = found
+    times, doubt = found
+    told = {"ms": times, "calm": not doubt, "doubt": doubt}
     try:
-        memory.write_text(json.dumps({"ms": times, "calm": calm}), encoding="utf-8")
+        memory.write_text(json.dumps(told), encoding="utf-8")
     except OSError as error:
         log.info("the pace of this machine is not kept: %s", error)

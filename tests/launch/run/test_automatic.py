@@ -139,6 +139,7 @@ def test_what_took_long_is_final_where_the_run_waited_for_it(
         assert f"(measured just now{said})" in why
         (memory,) = (tmp_path / folder).glob("pace-*.json")
         assert json.loads(memory.read_text())["calm"] == (not said)
+        assert f"(measured before{said})" in chosen_for(options, info, CHOSEN_KEYS)[2]
 
 
 @pytest.mark.usefixtures("calm")
@@ -279,7 +280,7 @@ def test_eight_bits_of_the_fast_network_make_the_best_no_faster(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only `fast` has an 8-bit twin; what is measured is that one, where it runs."""
-    monkeypatch.setattr(pace, "_read", lambda _: ((10.0, 10.0, 3.0, 1.0, 1.0), True))
+    monkeypatch.setattr(pace, "_read", lambda _: ((10.0, 10.0, 3.0, 1.0, 1.0), ""))
     options = NeuralOptions("nir", beside=True, network=NetworkOptions(cache=tmp_path))
     demand = pace.Demand(options, (480, 640), 30.0)
     plain = pace.measure(demand)
@@ -296,7 +297,7 @@ def test_eight_bits_of_the_fast_network_make_the_best_no_faster(
 def test_several_cameras_take_the_least_work_of_settings_as_good(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four cameras: `best` at 320 px looks like `fast` at 416, where each frame is 1.7 times the work."""
     times = 2.66 * usable_cores(), 5.3, 1.65 * usable_cores(), 0.6 * usable_cores(), 0.4 * usable_cores()
-    monkeypatch.setattr(pace, "_read", lambda _: (times, True))
+    monkeypatch.setattr(pace, "_read", lambda _: (times, ""))
     options = NeuralOptions("nir", beside=True, network=NetworkOptions(cache=None))
     info = VideoInfo((512, 640), Fraction(30), live=True)
     found, measured, _ = chosen_for(options, info, CHOSEN_KEYS, cameras=4, encoded=0.0)
@@ -308,7 +309,7 @@ def test_several_cameras_take_the_least_work_of_settings_as_good(monkeypatch: py
 
 
 def test_the_best_that_fits_is_chosen_at_a_work_size_that_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "_read", lambda _: ((0.5, 0.5, 2.0, 0.5, 1.0), True))
+    monkeypatch.setattr(pace, "_read", lambda _: ((0.5, 0.5, 2.0, 0.5, 1.0), ""))
     options = NeuralOptions("nir", work_size_px=192, beside=True, network=NetworkOptions(cache=None))
     info = VideoInfo((480, 640), Fraction(10), live=True)
     keys = [key for key in CHOSEN_KEYS if key != "neural.work_size_px"]
