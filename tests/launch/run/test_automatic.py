@@ -81,14 +81,6 @@ def calm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "CALM", math.inf)
 
 
-@pytest.fixture
-def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is measured: for tests whose numbers are not this machine's."""
-    monkeypatch.setattr(pace, "_fresh", {})
-    monkeypatch.setattr(pace, "_measured", lambda *_: ((50.0, 50.0, 9.0, 1.0, 2.0), True))
-    monkeypatch.setattr(twins, "_ratio", lambda *_: (1.2, "bf16"))  # as where float is kept
-
-
 def rung_of(options: NeuralOptions) -> Rung:
     return Rung(options.size, options.work_size_px, int(options.temporal.color_every))
 

@@ -113,6 +113,7 @@ def test_cameras_of_one_engine_share_one_network(tmp_path: Path, monkeypatch: py
     assert network["calls"] < 93
 
 
+@pytest.mark.usefixtures("made_up")
 @pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
 def test_a_camera_that_cannot_keep_up_takes_cheaper_settings_and_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
