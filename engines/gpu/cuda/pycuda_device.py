@@ -193,16 +193,21 @@ class PyCudaDevice:
 
     def _push(self) -> Any:
         if self._context is None:
-            raise EngineError("the device is closed")
+            raise self._gone()
         self.driver.push_context(self._handle)
         return self._pycuda
+
+    def _gone(self) -> EngineError:
+        """Why there is no context: closed, or taken off by the call that found the GPU lost, see `making`."""
+        refuse_lost(self._index)
+        return EngineError("the device is closed")
 
     @contextmanager
     def making(self) -> Iterator[Any]:
         """As `current`, on PyCUDA's own stack too: for its objects' beginning and end. May be nested."""
         with self._told():
             if self._context is None:
-                raise EngineError("the device is closed")
+                raise self._gone()
             if getattr(self._made_here, "depth", 0):
                 yield self._pycuda
                 return
@@ -308,7 +313,7 @@ class PyCudaDevice:
     def kernels(self) -> KernelModule:
         """The kernels of this device's context."""
         if self._kernels is None:
-            raise EngineError("the device is closed")
+            raise self._gone()
         return self._kernels.module
 
     def capture(self, cuda_stream: int, work: Callable[[], None]) -> CudaGraph:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from irchroma.engines.errors import EngineError
-from irchroma.engines.gpu.cuda import pycuda_device
+from irchroma.engines.errors import DeviceLost, EngineError
+from irchroma.engines.gpu.cuda import context, pycuda_device
 from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice, _left_alone
 
 needs_pycuda = pytest.mark.skipif(
@@ -92,6 +92,33 @@ def test_a_context_that_cannot_be_made_current_any_more_is_closed_without_an_err
     assert len(_left_alone) > before
     with pytest.raises(EngineError, match="closed"), device.current():
         pass
+
+
+def test_a_device_that_a_call_found_lost_says_so_and_not_that_it_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever gives back a recording's branches hears it first, and goes on."""
+
+    class Refused(Exception):
+        pass
+
+    def fail() -> None:
+        raise Refused("cuCtxPopCurrent failed: unspecified launch failure")
+
+    monkeypatch.setattr(context, "_lost", {})
+    device: Any = object.__new__(PyCudaDevice)
+    device._pycuda = SimpleNamespace(Error=Refused, MemoryError=(), Context=SimpleNamespace(pop=fail))
+    device._context = SimpleNamespace(push=lambda: None, detach=lambda: None)
+    device.driver = SimpleNamespace(release_primary=lambda index: None)
+    device._device_name, device._index, device._made_here = "double", 0, threading.local()
+    device._kernels = None
+    with pytest.raises(DeviceLost, match="restart"), device.making():
+        pass
+    for asks in (device.making, device.current):
+        with pytest.raises(DeviceLost, match="restart"), asks():
+            pass
+    with pytest.raises(DeviceLost, match="restart"):
+        device.kernels()
 
 
 @pytest.mark.parametrize(("spins", "flags"), [(True, 2), (False, 3)])
