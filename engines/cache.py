@@ -42,7 +42,7 @@ def cache_folder() -> Path | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        log.info("compiled models are not kept: %s", error)
+        log.info("compiled models are not kept: %s: %s", folder, (error.strerror or str(error)).lower())
         return None
     if not os.access(folder, os.W_OK | os.X_OK):
         log.info("compiled models are not kept: %s cannot be written", folder)

@@ -103,7 +103,10 @@ def _color(args: argparse.Namespace) -> int:
         failures = _color_each(jobs, still, repair)
         if colored := len(jobs) - failures:
             where = args.output if len(jobs) > 1 else jobs[0][1]
-            print(f"{Path(where)}: {colored} picture{'s' * (colored != 1)}, {', '.join(still.names)}")
+            missing = f", {failures} of {len(jobs)} could not be colored" if failures else ""
+            print(
+                f"{Path(where)}: {colored} picture{'s' * (colored != 1)}, {', '.join(still.names)}{missing}"
+            )
         if args.input.is_dir() and (others := other_entries(args.input)):
             print(f"{args.input}: left out what is no picture, or lies in a folder: {', '.join(others)}")
         if repair is not None and repair.unmarked:

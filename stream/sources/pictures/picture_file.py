@@ -71,7 +71,7 @@ def open_pictures(path: Path, megapixels: float = MEGAPIXELS) -> PictureFile:
     except SourceError:
         raise
     except OSError as error:
-        raise SourceError(f"cannot read picture {path}: {error}") from error
+        raise SourceError(f"picture {path} cannot be read ({error.strerror or error})") from error
     if suffix in (".fff", ".seq", ".csq"):
         return _open_blocks(path, data)
     if is_animated(data):

@@ -107,7 +107,9 @@ def test_damaged_pictures_are_named_and_the_others_are_done(
     (source / "empty.jpg").touch()
     assert main(["image", str(source), str(target), "--engine", "gray"]) == 1
     assert [path.name for path in target.iterdir()] == ["good.png"]
-    lines = capfd.readouterr().err.splitlines()
+    told, failed = capfd.readouterr()
+    assert told == f"{target}: 1 picture, gray, 2 of 3 could not be colored\n"
+    lines = failed.splitlines()
     assert len(lines) == 2
     assert all("damaged, empty or not a picture" in line for line in lines)
 

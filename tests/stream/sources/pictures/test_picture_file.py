@@ -221,3 +221,13 @@ def test_animated_pictures_are_refused_rather_than_shown_as_one(tmp_path: Path, 
     subprocess.run(["ffmpeg", "-v", "error", *line.split(), str(tmp_path / name)], check=True, timeout=60)
     with pytest.raises(SourceFormatError, match="animated"):
         open_source(str(tmp_path / name)).open()
+
+
+def test_a_picture_that_cannot_be_read_is_named_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "a.png").touch()
+    monkeypatch.setattr(Path, "read_bytes", refuse)  # root may read everything
+    with pytest.raises(SourceError, match=r"^picture \S*/a\.png cannot be read \(Permission denied\)$"):
+        open_pictures(tmp_path / "a.png")
