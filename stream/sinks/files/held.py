@@ -51,12 +51,15 @@ class Place:
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path, self._descriptor = path, descriptor
         self._looked_s = time.monotonic()
+        self._told_apart = True
+        self._told_apart = self.kept  # there may be file systems that give a file another number each time
 
     @property
     def kept(self) -> bool:
         """True too where that cannot be known, as on a network that is away: writing to it will tell."""
         try:
-            return os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+            same = os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+            return same or not self._told_apart
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:

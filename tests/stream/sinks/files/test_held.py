@@ -105,6 +105,20 @@ def test_evidence_that_is_gone_is_said(tmp_path: Path) -> None:
             file.abandon()
 
 
+def test_where_a_file_has_no_number_of_its_own_only_its_name_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held.os.path, "samestat", lambda *_: False)
+    path = tmp_path / "cam.mkv"
+    path.touch()
+    descriptor = held.hold(path, "cam.mkv", "")
+    place = held.Place(path, descriptor)
+    assert place.kept
+    path.unlink()
+    assert not place.kept
+    os.close(descriptor)
+
+
 def test_what_cannot_be_known_is_taken_to_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "cam.mkv"
     path.touch()
