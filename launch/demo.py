@@ -235,6 +235,14 @@ def main(argv: list[str] | None = None) -> int:
                 if shown.without > _LATE:
                     print("demo: color came late again: this machine is busy, or too slow for live video")
             table.append((name_of(source), shown))
+            if (
+                args.engine == "auto"
+                and not source.startswith("test:")
+                and engine_of(shown.stats)[:3] == "nir"
+            ):
+                print(
+                    f"demo: {name_of(source)} was taken for near infrared; for thermal add --engine thermal"
+                )
             if shown.first:
                 print(
                     f"demo: {shown.first} of {shown.stats['frames']} pictures went out before color was there"

@@ -17,7 +17,7 @@ import pytest
 
 from irchroma.engines.network.network import installed
 from irchroma.engines.neural.speed import pace
-from irchroma.launch import demo
+from irchroma.launch import cli, demo
 from irchroma.launch.run.automatic import Governor
 from irchroma.launch.run.settings.options import RunConfig
 
@@ -87,6 +87,19 @@ def test_what_is_said_to_be_measured_and_remembered_is_so_before_the_first_scene
     demo.make_ready(RunConfig(engine="auto", source=SCENE))
     assert list(tmp_path.rglob("pace-*.json"))
     assert not pace._measuring.locked()
+
+
+def test_a_recording_of_8_bits_is_said_to_be_taken_for_near_infrared(
+    first_time: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip, told = (
+        str(tmp_path / "people.mkv"),
+        "people.mkv was taken for near infrared; for thermal add --engine",
+    )
+    assert cli.main(["run", "test:thermal?size=96x64&seconds=2", "--to", clip, "--engine", "gray"]) == 0
+    for more, said in ([], True), (["--engine", "thermal"], False):
+        assert demo.main([clip, *first_time[1:], *more]) == 0
+        assert (told in capsys.readouterr().out) == said
 
 
 def test_ctrl_c_ends_the_demonstration_and_not_only_its_first_scene(
