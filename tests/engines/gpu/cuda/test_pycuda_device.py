@@ -11,8 +11,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from tests.engines.conftest import _on_gpu
 
-from irchroma.engines.errors import DeviceLost, EngineError
+from irchroma.engines.errors import DeviceLost, EngineError, EngineUnavailable
 from irchroma.engines.gpu.cuda import context, pycuda_device
 from irchroma.engines.gpu.cuda.pycuda_device import PyCudaDevice, _left_alone
 
@@ -119,6 +120,18 @@ def test_a_device_that_a_call_found_lost_says_so_and_not_that_it_is_closed(
             pass
     with pytest.raises(DeviceLost, match="restart"):
         device.kernels()
+
+
+def test_what_is_tested_on_every_device_skips_pycuda_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that is lent they were errors, half of all."""
+
+    def missing() -> None:
+        raise EngineUnavailable("pycuda does not load")
+
+    monkeypatch.setattr(pycuda_device, "CudaDriver", lambda: None)
+    monkeypatch.setattr(pycuda_device, "_pycuda", missing)
+    with pytest.raises(pytest.skip.Exception, match="pycuda does not load"):
+        _on_gpu("pycuda")
 
 
 @pytest.mark.parametrize(("spins", "flags"), [(True, 2), (False, 3)])
