@@ -74,7 +74,7 @@ def main(argv: list[str] | None = None) -> int:
         0 when it did what was asked; 1 when it could not, after one line on standard error; 2 for a
         command line that makes no sense; 130 when interrupted, 143 when told to end before it had begun.
     """
-    occupy_standard_streams()
+    is_shown = occupy_standard_streams()
     own_process = argv is None
     if argv is None:
         argv = sys.argv[1:]
@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
             args = build_parser().parse_args(argv)
             settle_process()
         end_tidily_when_told()
-        code = _run(args)
+        code = _run(args, is_shown)
     except KeyboardInterrupt:
         code = 130
     except SystemExit as told:  # help was shown, or a mistake was told
@@ -108,8 +108,13 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
-def occupy_standard_streams() -> None:
-    """Give what was closed by whoever started this (`2>&-`) to nobody, before a video gets its number."""
+def occupy_standard_streams() -> bool:
+    """Give what was closed by whoever started this (`2>&-`) to nobody, before a video gets its number.
+
+    Returns:
+        Whether standard output was open.
+    """
+    is_shown = sys.stdout is not None
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         try:
             os.fstat(number)
@@ -117,6 +122,7 @@ def occupy_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 (for good)
+    return is_shown
 
 
 @contextmanager
@@ -179,12 +185,12 @@ def settle_process() -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET, for the same reason
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace, is_shown: bool) -> int:
     token = run_remarks.set(Remarks())  # of commands that have no run: each kind is said once, too
     try:
         from irchroma.launch.run.outputs import require_results_writable
 
-        require_results_writable(args)
+        require_results_writable(args, is_shown)
         return COMMANDS.run(args)
     except KeyboardInterrupt:
         return 130

@@ -37,7 +37,9 @@ def stored_path(kind: str) -> Path:
     """
     folder = cache_folder()
     if folder is None:
-        raise ConfigError("no cache folder can be written: give --config FILE of irchroma calibrate speed")
+        raise ConfigError(
+            "no cache folder can be written: calibrate speed --out FILE.toml, then run --config FILE.toml"
+        )
     about = circumstances()
     text = f"{about['processor']} {about['cores']} {about['versions'].get('openvino')}"
     return folder.parent / f"speed-{kind}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.toml"

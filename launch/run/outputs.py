@@ -244,12 +244,19 @@ def require_writable(path: Path | None, what: str) -> None:
         raise ConfigError(f"{what} {path}: cannot be written ({error.strerror})") from error
 
 
-def require_results_writable(args: argparse.Namespace) -> None:
-    """The same for the files that a command's `--json`, `--sheet` and `--plot` name, `-` left out."""
+def require_results_writable(args: argparse.Namespace, is_shown: bool = True) -> None:
+    """The same for the files that a command's `--json`, `--sheet` and `--plot` name.
+
+    Args:
+        args: of the command.
+        is_shown: there is a standard output, for `-`.
+    """
     for option in ("json", "sheet", "plot"):
         named = getattr(args, option, None)
         if named is not None and Path(named) != SHOWN:
             require_writable(Path(named), f"--{option}")
+        elif named is not None and not is_shown:
+            raise ConfigError(f"--{option} -: standard output is closed")
 
 
 def make_folder_of(path: Path, what: str) -> None:

@@ -160,7 +160,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="FILE.toml",
-        help="a configuration for irchroma run; default: where irchroma run --auto looks on this machine",
+        help="a configuration for irchroma run; default: where irchroma run looks on this machine",
     )
 
 
