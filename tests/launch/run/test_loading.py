@@ -12,7 +12,6 @@ import pytest
 from irchroma.engines.network import ahead
 from irchroma.engines.network.network import Network, NetworkOptions, installed
 from irchroma.engines.neural import adjustable
-from irchroma.engines.neural.speed import pace
 from irchroma.launch.cli import main
 from irchroma.launch.run import loading
 from irchroma.launch.run.automatic import Governor
@@ -80,6 +79,7 @@ def test_x264_has_begun_before_the_first_picture(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.gst
+@pytest.mark.usefixtures("made_up")
 @pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
 def test_the_network_of_the_last_run_is_compiled_while_the_source_opens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -99,8 +99,6 @@ def test_the_network_of_the_last_run_is_compiled_while_the_source_opens(
         return network
 
     monkeypatch.setattr(adjustable, "open_kept", opened)
-    monkeypatch.setattr(pace, "open_kept", ahead.open_network)  # what is measured is another's business
-    monkeypatch.setattr(pace, "keep", lambda path, options, network: network.close())
     on_frame = Governor.on_frame
 
     def stop_once_colored(self: Governor, loop: Loop) -> None:  # however long the engine takes to open
