@@ -35,6 +35,7 @@ def first_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return [SCENE, "--out", str(tmp_path)]
 
 
+@pytest.mark.usefixtures("made_up")
 def test_a_scene_whose_color_came_late_is_shown_once_more(
     first_time: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,7 +72,7 @@ def test_the_machine_is_measured_before_the_first_scene_and_then_remembered(
 
 
 @pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
-@pytest.mark.usefixtures("first_time")
+@pytest.mark.usefixtures("first_time", "made_up")
 def test_what_is_said_to_be_measured_and_remembered_is_so_before_the_first_scene(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from irchroma.engines.network.eight_bit import twins
 from irchroma.engines.neural.speed import pace
 from irchroma.launch.run.machine_settings import stored_path
 
@@ -25,14 +24,6 @@ color_every = 3
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """However busy this machine is, runs wait to be measured, and then choose."""
     monkeypatch.setattr(pace, "PATIENCE_S", 600.0)
-
-
-@pytest.fixture
-def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is measured: for tests whose numbers are not this machine's."""
-    monkeypatch.setattr(pace, "_fresh", {})
-    monkeypatch.setattr(pace, "_measured", lambda *_: ((5.0, 5.0, 1.0, 0.3, 0.2), True))
-    monkeypatch.setattr(twins, "_ratio", lambda *_: (1.2, "bf16"))  # as where float is kept
 
 
 @pytest.fixture
