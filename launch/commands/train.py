@@ -42,7 +42,7 @@ BANDS = tuple(catalog.BANDS)
 TAKEN_BY = {
     **dict.fromkeys(("size", "hue", "cache", "translation_steps", "synthetic"), BANDS),
     **dict.fromkeys(("temperature", "saturation", "vibrance"), BANDS),
-    **dict.fromkeys(("single_task", "turned"), ("nir",)),
+    **dict.fromkeys(("single_task", "turned", "composites"), ("nir",)),
     "start": (*BANDS, CLASSIC),
     "side": (*BANDS, CLASSIC, catalog.REFERENCE.name),
     "band": (CLASSIC, catalog.REFERENCE.name),
@@ -86,6 +86,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--single-task", action="store_true", help="nir: infrared pairs alone, for comparison")
     add("--turned", action="store_true", help="nir: begin after the turn to infrared (with --start)")
+    add(
+        "--composites",
+        type=float,
+        metavar="SHARE",
+        help="nir: of the pairs that get another sky, crowns or a ridge (default: 0)",
+    )
     add(
         "--without",
         nargs="+",
@@ -308,6 +314,8 @@ def _require_sense(args: argparse.Namespace) -> None:
         raise EngineOptionError("--ablate trains from nothing: leave out --resume")
     if args.turned and args.start is None:
         raise EngineOptionError("--turned is for weights that know both bands: add --start CHECKPOINT")
+    if args.composites is not None and not 0.0 <= args.composites <= 1.0:
+        raise EngineOptionError(f"--composites is a share of the pairs, 0 to 1, got {args.composites:g}")
 
 
 def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
@@ -333,7 +341,8 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     if args.engine == "nir":
         from irchroma.engines.training.color.nir import NirRecipe
 
-        return NirRecipe(args.data, not args.single_task, cache, translation, extra, args.turned)
+        composites = args.composites or 0.0
+        return NirRecipe(args.data, not args.single_task, cache, translation, extra, args.turned, composites)
     from irchroma.engines.training.color.thermal import ThermalRecipe
 
     return ThermalRecipe(args.data, cache, translation, extra, args.start)

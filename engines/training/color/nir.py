@@ -16,9 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.measures.natural_truth import natural
 from irchroma.engines.training.color.augmentation import Crop, augment, augment_lightly, cut, night
 from irchroma.engines.training.color.batch import Batch, Sample, stack
+from irchroma.engines.training.color.compositing import Compositor
 from irchroma.engines.training.color.echo import with_echoes
 from irchroma.engines.training.color.expected_light import with_expected_light
 from irchroma.engines.training.color.translation import translated
@@ -55,6 +57,10 @@ class NirRecipe:
         translation_steps: of training the color-to-infrared network, when they are not there.
         extra: further pairs, a small share of every batch (synthetic scenes, say).
         turned: begin after the turn to infrared, for weights that know both bands already.
+        composites: share of the pairs that get another sky, crowns or a ridge (`Compositor`).
+
+    Raises:
+        EngineOptionError: composites are asked for, and no pair has a sky, or none leaves, that can be told.
     """
 
     name = "nir"
@@ -67,6 +73,7 @@ class NirRecipe:
         translation_steps: int = 800,
         extra: Sequence[Picture] = (),
         turned: bool = False,
+        composites: float = 0.0,
     ) -> None:
         plain = (folder / "ir").is_dir()
         self.pairs = read_pairs(folder if plain else folder / "nir" / "train")
@@ -84,6 +91,10 @@ class NirRecipe:
         )
         self.chances = kinds / kinds.sum()
         self.large = large
+        self.composites = composites
+        self.compositor = Compositor(self.pairs, self.chances) if composites > 0.0 else None
+        if self.compositor is not None and not self.compositor.able:
+            raise EngineOptionError("no pair has a sky and leaves that can be told: leave out --composites")
         self.cooperative, self.turned = cooperative, turned
         self.extra = list(extra)
         self.proxies: list[Picture] = []
@@ -132,8 +143,12 @@ class NirRecipe:
         chosen = int(random.choice(len(self.pairs), p=self.chances))
         picture = self.pairs[chosen]
         inputs = {"ir": picture.infrared}
+        composed = False
+        if self.compositor is not None and random.random() < self.composites:
+            picture, composed = self.compositor.picture(random), True
+            inputs = {"ir": picture.infrared}
         if with_twin:
-            inputs["gray"] = self.grays[chosen]
+            inputs["gray"] = rgb_to_gray(picture.rgb) if composed else self.grays[chosen]
         crop = cut(picture, inputs, side, _zoom(picture, side, random), random)
         chance = random.random()
         if chance < NIGHT_SHARE:
