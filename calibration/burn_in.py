@@ -9,6 +9,8 @@ nor do the noise and the drift of 16-bit counts, of which a cool night is full.
 
 from __future__ import annotations
 
+from collections import deque
+from statistics import median_high
 from typing import cast
 
 import cv2
@@ -20,6 +22,7 @@ from irchroma.engines.recolor.color_space import rgb_to_luma
 
 Mask = NDArray[np.bool_]
 Plane = NDArray[np.float32]
+Gray = NDArray[np.uint8]
 
 FEWEST_FRAMES = 12
 EDGE_LEVELS = 14.0
@@ -49,10 +52,14 @@ LETTERS = 4
 LETTER_PX = (6, 72)
 """Height of letters."""
 COUNTS_AT = (80.0, 175.0)
-"""Gray levels of counts' outermost hundredths: what is burnt in is far beyond, and a cool scene's drift is no
-change of its view."""
+"""Gray levels between which counts about the mean around them lie: a cool scene's drift is no change of its
+view."""
+COUNTS_FROM_TO = (10.0, 245.0)
+"""Gray levels of counts' outermost hundredths, where the ends of their range are asked for."""
 NOISES = 24.0
 """Deviations of the counts' noise that the range has at least."""
+SPANS = 31
+"""Frames whose ranges' median is the scale: the first may be a closed shutter or none at all."""
 GROWN_PX = 3
 """Around what was found: antialiased rims, dark outlines, what the codec has spread."""
 
@@ -63,7 +70,7 @@ class BurnInFinder:
     def __init__(self) -> None:
         self.frames = 0
         self._last: NDArray[np.uint8] | None = None
-        self._span = 0.0
+        self._spans: deque[float] = deque(maxlen=SPANS)
         empty = np.zeros((0, 0), np.float32)
         self._sum = self._squares = self._edge = empty
         self._strokes: list[Plane] = [empty, empty]
@@ -79,7 +86,7 @@ class BurnInFinder:
         Raises:
             CalibrationError: its size differs from the others'.
         """
-        luma = self._luma(pixels)
+        luma, strokes = self._planes(pixels)
         if self._last is not None and self._last.shape != luma.shape:
             raise CalibrationError(f"the picture's size changed from {self._last.shape} to {luma.shape}")
         if self._last is not None and np.array_equal(self._last, luma):
@@ -96,10 +103,10 @@ class BurnInFinder:
         self._edge += edge >= EDGE_LEVELS
         kernel = np.ones((STROKE_PX, STROKE_PX), np.uint8)
         for sums, way, ends in (
-            (self._strokes[0], cv2.MORPH_TOPHAT, values >= ENDS[1]),
-            (self._strokes[1], cv2.MORPH_BLACKHAT, values <= ENDS[0]),
+            (self._strokes[0], cv2.MORPH_TOPHAT, strokes >= ENDS[1]),
+            (self._strokes[1], cv2.MORPH_BLACKHAT, strokes <= ENDS[0]),
         ):
-            out = cv2.morphologyEx(luma, way, kernel)
+            out = cv2.morphologyEx(strokes, way, kernel)
             sums += (out >= STROKE_LEVELS) & ends
         self.frames += 1
 
@@ -122,22 +129,26 @@ class BurnInFinder:
         """Share of the picture in which the view changed."""
         return float((self._around() >= LIVELY_LEVELS).mean())
 
-    def _luma(self, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8]:
-        """(H, W) uint8: itself, a color picture's luma, or counts about the mean around them, on one scale.
+    def _planes(self, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> tuple[Gray, Gray]:
+        """Two of (H, W) uint8, for what changes and for letters: a picture's luma is both.
 
-        Counts drift by more than a cool scene has, and not everywhere by the same.
+        Counts drift by more than a cool scene has, and not everywhere by the same: what changes is looked for
+        about the mean around it, on one scale. Letters are at the ends of the counts themselves.
         """
-        if pixels.ndim == 3:
-            return rgb_to_luma(np.asarray(pixels, np.uint8))
-        if pixels.dtype == np.uint8:
-            return np.asarray(pixels, np.uint8)
+        if pixels.ndim == 3 or pixels.dtype == np.uint8:
+            gray = np.asarray(pixels, np.uint8)
+            luma = rgb_to_luma(gray) if gray.ndim == 3 else gray
+            return luma, luma
         low, high = np.percentile(pixels[::4, ::4], (1, 99))
         values = pixels.astype(np.float32)
-        self._span = self._span or max(float(high - low), NOISES * _noise(values), 1.0)
+        span = max(float(high - low), NOISES * _noise(values), 1.0)
+        self._spans.append(span)
         side = min(NEIGHBORHOOD_PX, *values.shape)
         about = cv2.blur(np.clip(values, low, high), (side, side))  # what is burnt in is far from all else
-        gray = (values - about) * ((COUNTS_AT[1] - COUNTS_AT[0]) / self._span) + sum(COUNTS_AT) / 2
-        return np.asarray(np.clip(gray, 0, 255), np.uint8)
+        return (
+            _spread(values - about, median_high(self._spans), COUNTS_AT),
+            _spread(values - (low + high) / 2, span, COUNTS_FROM_TO),
+        )
 
     def _deviation(self) -> Plane:
         mean = self._sum / self.frames
@@ -179,6 +190,12 @@ class BurnInFinder:
                 ]
                 found[more] |= comes[more]
         return found
+
+
+def _spread(about_zero: Plane, span: float, levels: tuple[float, float]) -> Gray:
+    """(H, W) uint8: a span about zero between two gray levels, clipped."""
+    gray = about_zero * ((levels[1] - levels[0]) / span) + sum(levels) / 2
+    return np.asarray(np.clip(gray, 0, 255), np.uint8)
 
 
 def _noise(values: Plane) -> float:

@@ -80,6 +80,31 @@ def test_noise_and_drift_of_a_cool_night_in_counts_are_no_change_of_the_view() -
     assert found(frames)[name].mean() > 0.9
 
 
+def pan_in_counts(number: int, low: int, high: int) -> np.ndarray:
+    """(180, 320) uint16: the pan between two counts."""
+    return np.round(low + view(number, 12) * ((high - low) / 172.0)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("ink", [0, 65535])
+@pytest.mark.parametrize("ends", [(1200, 4600), (2000, 58000)])
+def test_letters_at_either_end_of_counts_are_found_however_wide_the_scene_is(
+    ends: tuple[int, int], ink: int
+) -> None:
+    name = text(np.zeros(SIZE, np.uint8), "GATE 7", (20, 30)) > 128
+    frames = [pan_in_counts(number, *ends) for number in range(30)]
+    for frame in frames:
+        frame[name] = ink
+    mask = found(frames)
+    assert mask[name].mean() > 0.95
+    assert mask.mean() - (mask & name).mean() < 0.06
+
+
+@pytest.mark.parametrize("first", [0, 3000])
+def test_counts_that_begin_with_a_frame_without_a_picture_have_no_more_burnt_in(first: int) -> None:
+    frames = [counts(number) for number in range(60)]
+    assert not found([np.full_like(frames[0], first), *frames]).any()
+
+
 def test_too_few_frames_and_another_size_are_told() -> None:
     finder = BurnInFinder()
     finder.add(view(0, 0))
