@@ -225,8 +225,9 @@ def _added_up(planes: list[Plane], tell: Callable[[float], None]) -> NDArray[np.
 def _misfit(planes: list[Plane], places: NDArray[np.float64], share: float = 0.97) -> float:
     """How much frames differ that are laid over each other, at edges: the mean of the quantile `share`."""
     misfits = []
-    for early in range(0, len(planes) - MISFIT_STEP, MISFIT_STEP):
-        late = early + MISFIT_STEP
+    step = min(MISFIT_STEP, len(planes) - 1)
+    for early in range(0, len(planes) - step, max(step, 1)):
+        late = early + step
         difference, rows, columns = _laid(planes[early], planes[late], places[late] - places[early])
         misfits.append(np.quantile(np.abs(difference[rows, columns][::3, ::3]), share))
     return float(np.mean(misfits)) if misfits else 0.0

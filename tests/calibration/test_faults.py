@@ -124,6 +124,26 @@ def test_a_scene_that_moves_past_gives_the_pattern_without_eating_the_scene() ->
     assert np.polyfit(truth, step, 1)[0] == pytest.approx(1, abs=0.01)  # edges are as strong as they were
 
 
+@pytest.mark.parametrize("count", [5, 6])
+def test_a_pan_of_few_frames_is_no_camera_that_stands_still(count: int) -> None:
+    random = np.random.default_rng(3)
+    scene = sum(
+        size * blurred / blurred.std()
+        for size in (1.5, 6, 24)
+        for blurred in [cv2.GaussianBlur(random.normal(0, 1, (120, 400)), (0, 0), size)]
+    )
+    pattern = random.normal(0, 8, (120, 160))
+    frames = [
+        np.round(3000 + 4 * scene[:, place : place + 160] + pattern).astype(np.uint16)
+        for place in np.linspace(0, 36, count).astype(int)
+    ]
+    found = from_scene(frames, np.zeros(pattern.shape, bool))
+    assert np.std(pattern + found.offset) < 0.8 * pattern.std()
+    still = [np.round(frames[0] + random.normal(0, 2, pattern.shape)).astype(np.uint16) for _ in frames]
+    with pytest.raises(CalibrationError, match="stands still"):
+        from_scene(still, np.zeros(pattern.shape, bool))
+
+
 def test_the_commands_write_one_profile_that_a_run_applies(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
