@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import NetworkOptions, Tensor
-from irchroma.engines.neural.beside import CUT_WAIT_S, FADE_S, CallsInOrder
+from irchroma.engines.neural.beside import CUT_WAIT_S, FADE_S, SLEPT_S, STUCK_S, CallsInOrder, NetworkBeside
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.deferred_picture import DeferredPicture
 from irchroma.engines.processor import NICENESS
@@ -174,6 +174,35 @@ def test_an_error_of_the_network_reaches_the_frames() -> None:
     with pytest.raises(EngineError, match="the network broke"):
         color_all()
     one.close()
+
+
+def test_a_network_that_was_stopped_with_its_process_is_not_lost_and_one_that_hangs_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gone_s = 0.0
+    clock = time.perf_counter
+    monkeypatch.setattr("irchroma.engines.neural.beside.time.perf_counter", lambda: clock() + gone_s)
+    network, beside = GatedNetwork(), NetworkBeside()
+    try:
+        beside.ask(network, lambda: np.zeros((1, 1, 8, 8), np.float32), lambda _: (np.zeros(1), np.zeros(1)))
+        assert network.asked.acquire(timeout=20)
+        gone_s = 600.0  # a laptop that was shut
+        assert beside.take() is None
+        gone_s += SLEPT_S / 2
+        assert beside.take() is None
+        network.let.release()
+        assert beside.take(20.0) is not None
+
+        beside.ask(network, lambda: np.zeros((1, 1, 8, 8), np.float32), lambda _: (np.zeros(1), np.zeros(1)))
+        assert network.asked.acquire(timeout=20)
+        gone_s += STUCK_S + 0.1
+        assert beside.take() is None
+        gone_s += SLEPT_S + 0.1
+        with pytest.raises(EngineError, match="has not answered for 20 s"):
+            beside.take()
+    finally:
+        network.let.release()
+        beside.close()
 
 
 def test_without_it_the_same_frames_give_the_same_pictures() -> None:
