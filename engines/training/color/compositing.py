@@ -102,12 +102,12 @@ class Compositor:
         whole = np.clip((alpha - 0.9) / 0.1, 0.0, 1.0)
         layer = whole * bands + (1 - whole) * behind
         kinds = random.random(3) < (SWAP, CROWNS, RIDGE)
-        if not kinds.any():
-            kinds[0] = True
         if stage.leaves is None:
             kinds[1:] = False  # nothing grows there
+        if not kinds.any():
+            kinds[0] = True
         if kinds[0]:
-            layer = self._other_sky(layer, behind, skyline, random)
+            layer = self._other_sky(behind, skyline, random)
         if kinds[2]:
             self._ridge(layer, skyline, random)
         in_front = kinds[1] and random.random() < 0.3
@@ -122,18 +122,15 @@ class Compositor:
             f"{pair.name}+", np.ascontiguousarray(shown[..., :3]), np.ascontiguousarray(shown[..., 3])
         )
 
-    def _other_sky(
-        self, layer: Values, behind: Values, skyline: NDArray[np.int64], random: np.random.Generator
-    ) -> Values:
+    def _other_sky(self, behind: Values, skyline: NDArray[np.int64], random: np.random.Generator) -> Values:
         """(H, W, 4) a lent sky, down to the lowest skyline; below, its last row."""
-        height, width = layer.shape[:2]
+        height, width = behind.shape[:2]
         reach = int(min(height, skyline.max() + 2))
         fitting = [
             sky for sky in self.skies if len(sky) * ENLARGED >= reach and sky.shape[1] * ENLARGED >= width
         ]
-        if not fitting:
-            return layer
-        sky = fitting[int(random.integers(len(fitting)))]
+        largest = max(self.skies, key=lambda sky: sky.shape[0] * sky.shape[1])
+        sky = fitting[int(random.integers(len(fitting)))] if fitting else largest
         if random.random() < 0.5:
             sky = sky[:, ::-1]
         fill = cv2.resize(np.ascontiguousarray(sky), (width, reach), interpolation=cv2.INTER_LINEAR)

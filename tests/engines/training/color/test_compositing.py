@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -100,6 +101,19 @@ def test_composites_repeat_from_their_dice_and_keep_the_size(monkeypatch: pytest
         assert one.rgb.shape == (SIDE, SIDE, 3)
         assert np.array_equal(one.rgb, again.rgb)
         assert np.array_equal(one.infrared, again.infrared)
+
+
+@pytest.mark.parametrize("enlarged", [3.0, 0.1])
+def test_a_composite_is_no_pair_as_it_was_even_where_nothing_grows_or_no_sky_is_large_enough(
+    monkeypatch: pytest.MonkeyPatch, enlarged: float
+) -> None:
+    compositor = _compositor(monkeypatch, (0.0, 1.0, 1.0), [_pair(CLEAR, 0), _pair(OVERCAST, 1)])
+    monkeypatch.setattr("irchroma.engines.training.color.compositing.ENLARGED", enlarged)
+    compositor.stages = [replace(compositor.stages[0], leaves=None)]
+    compositor.chances, compositor.skies = np.ones(1), compositor.skies[1:]
+    before = four_bands(compositor.pairs[0])
+    for seed in range(4):
+        assert np.abs(four_bands(compositor.picture(np.random.default_rng(seed))) - before)[:20].mean() > 0.1
 
 
 def test_a_pair_without_a_sky_is_no_stage_and_pairs_without_one_are_not_able() -> None:
