@@ -99,17 +99,28 @@ def _folder_of_process() -> Path:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal, reckoned once until it is written again.
+    """SHA-256 of a file in hexadecimal, reckoned once until another takes its place or it is written again.
+
+    For what stays as it is, as weights do. That a disk has changed bytes shows in `digest_on_disk` alone.
 
     Raises:
         OSError: it cannot be read.
     """
-    about = path.stat()
-    return _digest_of(path, about.st_mtime_ns, about.st_size)
+    about = path.stat()  # the date of a change cannot be set, that of writing can: copystat does
+    return _digest_of(path, about.st_dev, about.st_ino, about.st_ctime_ns, about.st_mtime_ns, about.st_size)
 
 
 @functools.cache  # 15 ms for a float network and its twin, four times a start
 def _digest_of(path: Path, *_: int) -> str:
+    return digest_on_disk(path)
+
+
+def digest_on_disk(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal, of what is read now.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while part := file.read(1 << 20):

@@ -16,7 +16,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from irchroma.engines.cache import digest_of, write_atomically
+from irchroma.engines.cache import digest_on_disk, write_atomically
 from irchroma.engines.errors import EngineError
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.archive.plan import Recording, cut
@@ -191,13 +191,13 @@ class Archive:
         """Its segments; None where it is done already, or cannot be read."""
         try:
             length = recording.source.stat().st_size
-            source = digest_of(recording.source)
+            source = digest_on_disk(recording.source)
             known = self._manifest["recordings"].get(recording.name, {})
             if (
                 known.get("state") in ("done", "damaged")
                 and (known["source_sha256"], known["settings"]) == (source, self._settings)
                 and recording.target.is_file()
-                and digest_of(recording.target) == known["sha256"]
+                and digest_on_disk(recording.target) == known["sha256"]
             ):
                 self.kept += 1
                 if known["state"] == "damaged":
@@ -272,7 +272,7 @@ class Archive:
                 "source": str(recording.source),
                 "source_sha256": work.source_digest,
                 "settings": self._settings,
-                "sha256": digest_of(recording.target),
+                "sha256": digest_on_disk(recording.target),
                 "frames": frames,
                 "failed_attempts": sum(work.attempts.values()),
                 "engine": ordered[0].engine,

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from irchroma.engines.cache import digest_of
+from irchroma.engines.cache import digest_on_disk
 from irchroma.launch.run.process import settle_threads, tune_process
 from irchroma.launch.run.settings.options import RunConfig, load, with_engine
 from irchroma.launch.run.wiring import build_loop
@@ -113,7 +113,7 @@ class Done:
             done = cls(
                 **{**told, "times": [tuple(pair) for pair in told["times"]], "size": tuple(told["size"])}
             )
-            return done if digest_of(Path(job.target + ".mkv")) == done.sha256 else None
+            return done if digest_on_disk(Path(job.target + ".mkv")) == done.sha256 else None
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
@@ -267,7 +267,7 @@ def _colored(job: Job, config: RunConfig, path: Path) -> Done:
     if loop.guarded is not None and loop.guarded.failures:
         raise StreamError(f"{job.source}: the engine failed: {loop.guarded.reason}")
     return Done(
-        digest_of(path),
+        digest_on_disk(path),
         sink.times,
         sink.size,
         sink.rate,

@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from irchroma.engines import cache
-from irchroma.engines.cache import cache_folder, where_kept
+from irchroma.engines.cache import cache_folder, digest_of, digest_on_disk, where_kept
 
 
 @pytest.fixture
@@ -139,3 +140,19 @@ def test_what_a_process_made_in_place_of_what_is_of_no_use_is_found_again(read_o
     made = where_kept("c.plan", lambda path: False)
     made.touch()
     assert where_kept("c.plan") == made
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_file_with_the_date_and_length_of_what_was_there_has_a_digest_of_its_own(
+    tmp_path: Path, in_place: bool
+) -> None:
+    path, other = tmp_path / "a.onnx", tmp_path / "b.onnx"
+    path.write_bytes(b"one")
+    about, before = path.stat(), digest_of(path)
+    assert before == digest_of(path) == digest_on_disk(path)
+    time.sleep(0.02)  # a file system's clock has steps
+    (path if in_place else other).write_bytes(b"two")
+    if not in_place:
+        other.replace(path)
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert digest_of(path) == digest_on_disk(path) != before

@@ -1,5 +1,7 @@
 """Recordings that cannot be read are told one by one, and the others are colored."""
 
+import hashlib
+import json
 import os
 import pty
 import subprocess
@@ -123,3 +125,27 @@ def test_a_recording_that_still_grows_is_said_to_and_is_not_tried_again(tmp_path
     assert archive.failures == ["night.mkv: is still being recorded: run again once it is whole"]
     assert len(begun) == 1
     assert not any((place / ".irchroma-archive").iterdir())
+
+
+def test_a_result_that_its_disk_has_damaged_is_made_anew_and_known_by_what_it_is_now(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its length and its date are the damaged one's: it has the recording's date."""
+    clip, target = tmp_path / "in" / "a.mp4", tmp_path / "out" / "a.mp4"
+    clip.parent.mkdir()
+    source = "test:nir?size=96x64&rate=10&frames=20"
+    assert main(["run", source, "--to", str(clip), "--engine", "gray", "--quiet"]) == 0
+    words = [str(clip.parent), str(target.parent), "--engine", "gray", "--workers", "1", "--quiet"]
+    for told in ("1 colored, 0 were", "1 colored, 0 were", "0 colored, 1 were"):
+        assert main(["archive", *words]) == 0
+        assert told in capsys.readouterr().out
+        noted = json.loads((target.parent / "irchroma-archive.json").read_text(encoding="utf-8"))
+        whole = target.read_bytes()
+        assert noted["recordings"]["a.mp4"]["sha256"] == hashlib.sha256(whole).hexdigest()
+        if told == "1 colored, 0 were" and not (tmp_path / "damaged").exists():
+            about = target.stat()
+            with target.open("r+b") as file:
+                file.seek(len(whole) // 2)
+                file.write(bytes([whole[len(whole) // 2] ^ 255]))
+            os.utime(target, ns=(about.st_atime_ns, about.st_mtime_ns))
+            (tmp_path / "damaged").touch()
