@@ -204,11 +204,14 @@ class CudaGraph:
 
         Raises:
             CaptureRefused: the driver does not make it ready.
+            DeviceLost: it is not the recording that fails.
         """
         self._driver = driver
         self._ready = ctypes.c_void_p()
         try:
             driver.call("cuGraphInstantiateWithFlags", ctypes.byref(self._ready), graph, ctypes.c_uint64(0))
+        except DeviceLost:
+            raise
         except EngineError as error:
             raise CaptureRefused(str(error)) from error
         finally:

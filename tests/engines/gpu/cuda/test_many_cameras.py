@@ -95,20 +95,21 @@ def test_a_device_that_is_lost_while_it_records_is_no_recording_that_is_refused(
 
     with pytest.raises(DeviceLost, match="cuLaunchKernel"):
         desk.driver.capture(desk.stream, lost)
-    monkeypatch.setattr(desk.driver, "_library", Lost(desk.driver._library))
-    with pytest.raises(DeviceLost, match="cuStreamBeginCapture"):
-        desk.driver.capture(desk.stream, lambda: None)
-    monkeypatch.undo()
+    for call in ("cuStreamBeginCapture_v2", "cuGraphInstantiateWithFlags"):
+        monkeypatch.setattr(desk.driver, "_library", Lost(desk.driver._library, call))
+        with pytest.raises(DeviceLost, match=call):
+            desk.driver.capture(desk.stream, lambda: None)
+        monkeypatch.undo()
 
 
 class Lost:
-    """A driver whose device is lost when a recording begins."""
+    """A driver whose device is lost with one call."""
 
-    def __init__(self, real: Any) -> None:
-        self._real = real
+    def __init__(self, real: Any, call: str) -> None:
+        self._real, self._call = real, call
 
     def __getattr__(self, name: str) -> Any:
-        return (lambda *_: 719) if name == "cuStreamBeginCapture_v2" else getattr(self._real, name)
+        return (lambda *_: 719) if name == self._call else getattr(self._real, name)
 
 
 needs_pycuda = pytest.mark.skipif(
