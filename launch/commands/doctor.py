@@ -69,7 +69,8 @@ def where_it_ran(folder: Path) -> Finding:
     for path in sorted(folder.glob("gpu*.json")):
         measured = json.loads(path.read_text(encoding="utf-8"))
         # A bench writes its file before it opens the GPU: with no frame colored it has run nothing there.
-        if any("throughput" in one for one in measured.get("runtimes", {}).values()):
+        colored = any("throughput" in one for one in measured.get("runtimes", {}).values())
+        if colored or ("device" in measured and "soak" in measured):  # a soak of the CPU names no device
             devices.add(str(measured.get("device", path.stem)))
     if devices:
         return Finding(_GROUP, "GPU path, measured on", True, False, ", ".join(sorted(devices)))

@@ -82,6 +82,16 @@ def test_the_gpus_that_the_path_has_run_on_are_those_of_kept_measurements(tmp_pa
     assert (found.works, found.detail) == (True, "NVIDIA H200, NVIDIA L4")
 
 
+def test_a_soak_alone_is_a_measurement_of_its_gpu_and_of_no_cpu(tmp_path: Path) -> None:
+    kept = tmp_path / "gpu-soak.json"
+    for measured in ({"runtime": "cpu", "soak": {"frames": 9}}, {"runtime": "torch", "device": "NVIDIA T4"}):
+        kept.write_text(json.dumps(measured))
+        assert not where_it_ran(tmp_path).works
+    kept.write_text(json.dumps({"runtime": "torch", "device": "NVIDIA T4", "soak": {"frames": 9}}))
+    found = where_it_ran(tmp_path)
+    assert (found.works, found.detail) == (True, "NVIDIA T4")
+
+
 def test_only_what_is_needed_decides() -> None:
     fine = Finding("GStreamer", "pipelines", True, needed=True)
     extra = Finding("encoders", "nvh264enc", False)
