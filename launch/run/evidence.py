@@ -90,6 +90,7 @@ class EvidenceFacts:
         self._composer, self._recorder = composer, recorder
         self._engines: WeakValueDictionary[str, Any] = WeakValueDictionary()
         self._weights: dict[str, Path] = {}
+        self._digests: dict[Path, str] = {}  # of what was there first: updates replace files
 
     def opened(self, colorizer: Colorizer) -> Colorizer:
         """Remember an engine while it is there: frames will say by its name that it has colored them."""
@@ -130,7 +131,10 @@ class EvidenceFacts:
         if engine is not None:  # those of an engine that adjusts itself are others with each step
             self._weights[job.engine] = engine.weights
         if job.engine in self._weights:
-            facts["weights"] = digest_of(self._weights[job.engine])
+            weights = self._weights[job.engine]
+            if weights not in self._digests:
+                self._digests[weights] = digest_of(weights)
+            facts["weights"] = self._digests[weights]
         if job.colored.confidence is not None:
             facts["confidence"] = round(float(np.mean(job.colored.confidence)) / 255, 3)
         return facts
