@@ -168,6 +168,9 @@ def _all_is_written(code: object) -> bool:
     except ValueError:  # a stream that a test has closed
         return True
     except OSError as error:
+        if isinstance(error, BrokenPipeError):  # who has left in the midst of it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return True
         if code == 0:
             print(f"irchroma: standard output: {one_line(error)}", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter's end complains

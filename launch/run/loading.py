@@ -22,6 +22,7 @@ from irchroma.engines.cache import write_atomically
 from irchroma.engines.network import ahead
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.processor import usable_cores
+from irchroma.launch.run.process import LOADS
 from irchroma.launch.run.settings.options import RunConfig
 from irchroma.stream.gstreamer import door
 from irchroma.stream.sinks.encoding.encoders import encode_once
@@ -43,8 +44,8 @@ def load_ahead(config: RunConfig) -> list[threading.Thread]:
     if any(place not in _OWN_SINKS for place in config.to):
         parts.append(_gstreamer)
     # No daemons: a process that ends within an import of threads in C++ is aborted.
-    threads = [threading.Thread(target=_quietly, args=(part,), name="load ahead") for part in parts]
-    threads.append(threading.Thread(target=_quietly, args=(partial(_numpy, threads[:]),), name="load ahead"))
+    threads = [threading.Thread(target=_quietly, args=(part,), name=LOADS) for part in parts]
+    threads.append(threading.Thread(target=_quietly, args=(partial(_numpy, threads[:]),), name=LOADS))
     for thread in threads:
         thread.start()
     return threads

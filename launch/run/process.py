@@ -30,6 +30,8 @@ from irchroma.stream.loop.threads import feed_name
 _SAME_WISH_S = 1.0
 _LEFT_S = 1.0  # for what ends anyway, such as whoever deletes a folder of HLS segments
 _LOADED_S = 30.0  # for a library that is being loaded, and a network compiled
+LOADS = "load ahead"
+"""Name of the threads that do so."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 _KEPT_BYTES = 32 << 20  # the largest that glibc takes for M_MMAP_THRESHOLD on 64 bits
 _ARENAS = 2
@@ -211,24 +213,25 @@ def left_with(code: int) -> int:
     """The process's exit status; ends it at once where a thread still works, which must not be torn down.
 
     An interpreter that ends takes the ground from under threads: one that comes back from a network's C++
-    then aborts the process ("terminate called without an active exception"). For threads that are no daemons,
-    as those that load libraries, it would wait for ever.
+    then aborts the process ("terminate called without an active exception"). For those that load libraries,
+    which are no daemons, it would wait for ever.
     """
-    if not (_have_ended(_LOADED_S, daemons=False) and _have_ended(_LEFT_S, daemons=True)):
+    daemons = _have_ended(_LEFT_S, lambda thread: thread.daemon)
+    if not _have_ended(_LOADED_S, lambda thread: thread.name == LOADS) or not daemons:
         logging.shutdown()
         sys.stdout.flush()
         os._exit(code)
     return code
 
 
-def _have_ended(limit_s: float, daemons: bool) -> bool:
-    """Whether all other threads of that kind end within the time."""
+def _have_ended(limit_s: float, kind: Callable[[threading.Thread], bool]) -> bool:
+    """Whether all other threads of a kind end within the time."""
     deadline_s, mine = time.monotonic() + limit_s, threading.current_thread()
     left = [
         thread
         for thread in threading.enumerate()
         # GStreamer's own that have called Python once count as such for ever, and cannot be waited for
-        if thread.daemon == daemons and thread is not mine and not isinstance(thread, threading._DummyThread)
+        if kind(thread) and thread is not mine and not isinstance(thread, threading._DummyThread)
     ]
     for thread in left:
         thread.join(max(0.0, deadline_s - time.monotonic()))

@@ -338,11 +338,21 @@ def test_a_library_that_hangs_while_it_is_loaded_does_not_hold_up_the_end() -> N
     code = (
         "import sys, threading; from irchroma.launch.run import process\n"
         "process._LOADED_S = 0.5\n"
-        "threading.Thread(target=threading.Event().wait).start(); print('done')\n"
+        "threading.Thread(target=threading.Event().wait, name=process.LOADS).start(); print('done')\n"
         "sys.exit(process.left_with(3))"
     )
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=100, check=False)
     assert (done.returncode, done.stdout) == (3, b"done\n")
+
+
+def test_a_pool_without_work_does_not_hold_up_the_end() -> None:
+    code = (
+        "import sys; from concurrent.futures import ThreadPoolExecutor\n"
+        "from irchroma.launch.run import process\n"
+        "ThreadPoolExecutor(1).submit(int).result(); sys.exit(process.left_with(3))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], timeout=20, check=False)
+    assert done.returncode == 3
 
 
 @pytest.mark.gst

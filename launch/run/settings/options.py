@@ -246,13 +246,16 @@ def nested(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_scale(config: RunConfig, scale: CameraScale | None) -> RunConfig:
-    """The configuration with the camera's degrees for each count, unless it or its engine has some."""
+    """The configuration with the camera's degrees for each count, unless it or its engine has some.
+
+    An engine that names its gain alone keeps the offset that is there.
+    """
+    palette = config.palette
+    if scale is not None and palette.gain is None:
+        palette = replace(palette, gain=1 / scale.per_kelvin, offset=scale.offset_celsius)
     if config.engine.startswith("palette:") and "gain=" in config.engine:
-        named = palette_from_name(config.engine)
-        return replace(config, palette=replace(config.palette, gain=named.gain, offset=named.offset))
-    if scale is None or config.palette.gain is not None:
-        return config
-    palette = replace(config.palette, gain=1 / scale.per_kelvin, offset=scale.offset_celsius)
+        named = palette_from_name(config.engine, offset=palette.offset)
+        palette = replace(palette, gain=named.gain, offset=named.offset)
     return replace(config, palette=palette)
 
 

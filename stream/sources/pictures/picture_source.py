@@ -29,7 +29,6 @@ RATE = Fraction(25)
 """Pictures a second where nobody says."""
 SEVERAL = (".tif", ".tiff", ".npy", ".npz", ".seq", ".fff", ".csq")
 """A file of these may hold a whole recording."""
-"""Files that may hold more than one picture."""
 
 
 def natural_key(name: str) -> list[tuple[int, int | str]]:
