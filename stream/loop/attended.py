@@ -18,7 +18,7 @@ from irchroma.stream.protocols import Colored, Colorizer
 log = logging.getLogger(__name__)
 
 ASLEEP_S = 1.0
-"""A wait that lasts longer than it may by so much was none: the process was stopped, or its machine slept."""
+"""A wait that lasts longer than it may by so much was none: the process was stopped."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,7 +186,7 @@ def test_a_network_that_was_stopped_with_its_process_is_not_lost_and_one_that_ha
     try:
         beside.ask(network, lambda: np.zeros((1, 1, 8, 8), np.float32), lambda _: (np.zeros(1), np.zeros(1)))
         assert network.asked.acquire(timeout=20)
-        gone_s = 600.0  # a laptop that was shut
+        gone_s = 600.0  # stopped, and continued
         assert beside.take() is None
         gone_s += SLEPT_S / 2
         assert beside.take() is None

@@ -52,7 +52,7 @@ def test_a_process_that_was_stopped_does_not_take_its_engine_for_hung(
     monkeypatch.setattr(attended, "time", SimpleNamespace(monotonic=lambda: real() + slept_s[0]))
     guarded = GuardedColorizer(lambda: hanging, live=True, deadlines=Deadlines(answer_s=5))
     assert colored(guarded)
-    threading.Timer(0.1, slept_s.__setitem__, (0, 30.0)).start()  # a laptop that was closed
+    threading.Timer(0.1, slept_s.__setitem__, (0, 30.0)).start()  # stopped, and continued
     threading.Timer(0.8, hanging.let_go.set).start()
     assert colored(guarded)
     assert guarded.failures == 0
