@@ -323,8 +323,8 @@ class SharedPool:
 
         The network's CPU threads are divided into as many lanes as there are cameras, at most one for each
         core: two calls side by side on one thread each need a tenth to a third less CPU time than two calls
-        in turn on two threads each (two cores; `irchroma bench cameras` measures it), and the cameras
-        together never have more threads at work than there are cores.
+        in turn on two threads each (measured on two cores), and the cameras together never have more threads
+        at work than there are cores.
 
         Raises:
             EngineUnavailable, EngineOptionError: as `open_network`.

@@ -21,9 +21,7 @@ BENCHES = CommandTable(
             "archive.seams",
             "an archive by several workers against one run: pictures, times, seams, speed",
         ),
-        "auto": ("bench.speed.auto", "a live run by --auto while other processes load the machine"),
         "live": ("bench.speed.live", "whole runs against gst-launch, and a live source's latency"),
-        "cameras": ("bench.speed.cameras", "several cameras at once, with shared and separate networks"),
         "cpu": (
             "bench.speed.cpu",
             "stages, files and live cameras on the CPU, instructions masked too, beside an older checkout",
@@ -55,10 +53,10 @@ BENCHES = CommandTable(
             "bench.service.command",
             "page and RTSP with viewers who come and go, changes at random, a camera that dies",
         ),
-        "soak": ("bench.speed.soak", "memory over a long run with clients coming and going"),
+        "soak": ("bench.speed.soak", "a long run whose camera dies again and again, watched by FFmpeg"),
         "start": ("bench.speed.start", "from the command to the first picture"),
         "twins": (
-            "bench.eight_bit.twins",
+            "bench.speed.twins",
             "8-bit twins beside their float networks: CPU time, instructions masked too, and colors",
         ),
         "temporal": ("bench.color.temporal", "flicker, quality and cost of the temporal stage"),

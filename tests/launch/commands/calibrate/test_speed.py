@@ -1,4 +1,4 @@
-"""`calibrate speed` and `bench auto` on a tiny camera: real measurements, a file that a run reads."""
+"""`calibrate speed` on a tiny camera: real measurements, a file that a run reads."""
 
 from __future__ import annotations
 
@@ -52,16 +52,3 @@ def test_a_demand_that_nothing_meets_fails_with_what_is_within_reach(
     assert "nothing keeps 1000 frames a second within 1 ms" in said
     assert "would keep about" in said
     assert not out.exists()
-
-
-def test_the_bench_cuts_a_run_into_intervals(tmp_path: Path) -> None:
-    path = tmp_path / "auto.json"
-    arguments = ["bench", "auto", "--minutes", "0.06", "--size", "96x64", "--burners", "1"]
-    assert main([*arguments, "--json", str(path)]) == 0
-    said = json.loads(path.read_text())
-    assert said["burners"] == 1
-    (minute,) = said["minutes"]
-    assert minute["frames_per_second"] > 5
-    assert minute["capture_to_encoder"]["count"] > 10
-    assert said["dropped_after_warm_up"] == minute["dropped"]
-    assert set(said["whole_run"]["sinks"]) >= {"null"}

@@ -16,7 +16,7 @@ pytest.importorskip("onnxruntime.quantization", reason="quantizing needs onnxrun
 from irchroma.engines import catalog
 from irchroma.engines.network.eight_bit.quantization import Quantizer
 from irchroma.engines.network.record import NetworkRecord
-from irchroma.launch.bench.eight_bit import twins
+from irchroma.launch.bench.speed import twins
 from irchroma.launch.config import ConfigError
 
 
