@@ -1,4 +1,4 @@
-"""Processes of their own: a command run to its end, also masked or of another checkout; the memory of one."""
+"""Processes of their own: a command run to its end, also masked or of another checkout."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from irchroma.launch.config import ConfigError
@@ -54,11 +53,3 @@ def json_of(
     done = finished([sys.executable, "-c", code, *arguments], about, environment, stuck_s)
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
-
-
-def resident_mb(pid: int) -> float | None:
-    """What a process holds in memory; None of one that has ended and is not waited for yet."""
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return None
