@@ -17,16 +17,14 @@ from irchroma.engines import catalog
 from irchroma.engines.choice import ColorizerOptions, open_colorizer
 from irchroma.engines.measures import metrics
 from irchroma.engines.measures.flicker import ColorDistribution, StaticFlicker
-from irchroma.engines.measures.metrics import Scores, SurenessCurve
+from irchroma.engines.measures.metrics import SurenessCurve
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.network.onnx_summary import inspect
 from irchroma.engines.neural.options import NeuralOptions
-from irchroma.engines.recolor.color_space import rgb_to_ycc, ycc_to_rgb
-from irchroma.engines.retrieval.features import describe
 from irchroma.launch.bench.clips import Clip, recorded
 from irchroma.launch.measured import Measured, summary, write_json
 from irchroma.launch.progress import Progress
-from irchroma.launch.stills.coloring import StillOptions, StillPictures, luma_of, read_luma_pair
+from irchroma.launch.stills.coloring import StillOptions, StillPictures, luma_of
 from irchroma.launch.stills.picture_files import PictureError, contact_sheet, list_pairs, read_pair, write_rgb
 from irchroma.stream.picture.lettering import WHITE
 
@@ -39,7 +37,6 @@ PRINTED = (
 )
 SHOWN = 8
 """Pictures on the sheet, about."""
-MEMORY_SHARES = (0.25, 0.5, 1.0)
 PANEL_PX = (420, 540)
 MARGINS_PX = (48, 24, 56, 72)  # top, right, bottom, left
 LEGEND_PX = 190
@@ -74,12 +71,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--classics", action="store_true", help="the colorizers of the literature as well")
     add("--clip", type=Path, metavar="VIDEO", help="infrared, for a column of flicker")
-    add(
-        "--memory",
-        type=Path,
-        metavar="DIR",
-        help="other pairs: what a memory of their colors would add to the best network's answer",
-    )
     add("--frames", type=int, default=60, metavar="N", help="of the clip (60), 0 for all")
     add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
     add("--plot", type=Path, metavar="FILE", help="write the plot there, a PNG")
@@ -97,7 +88,6 @@ def run(args: argparse.Namespace) -> int:
     if args.work_size:
         tried = at_sizes(args.band, args.work_size, args.threads)
     progress = Progress(len(tried) * len(pairs))
-    every: dict[str, list[Measured]] = {}
     rows: dict[str, list[tuple[str, NDArray[np.uint8]]]] = {}
     for number, candidate in enumerate(tried):
         measured = []
@@ -109,7 +99,6 @@ def run(args: argparse.Namespace) -> int:
                 measured.append(one)
                 if index % max(1, len(pairs) // SHOWN) == 0:
                     rows.setdefault(one.name, []).append((candidate.name, rgb))
-            every[candidate.name] = measured
             results[candidate.name] = {
                 "names": still.names,
                 **_cost(candidate.options.engine),
@@ -123,9 +112,6 @@ def run(args: argparse.Namespace) -> int:
         about |= {"clip": clip.name, "clip_frames": len(clip.luma)}
         for candidate in tried:
             results[candidate.name]["flicker"] = flicker(candidate.options, clip)
-    about["best_of"] = best_of(every)
-    if args.memory is not None:
-        about["memory"] = memory(args.memory, pairs, args.band, args.threads)
     for name, found in results.items():
         mean = found["mean"]
         cells = " ".join(f"{key} {math.nan if mean[key] is None else mean[key]:.3f}" for key in PRINTED)
@@ -138,76 +124,6 @@ def run(args: argparse.Namespace) -> int:
         shown = [[*cells, ("truth", truths[stem])] for stem, cells in rows.items()]
         write_rgb(args.sheet, contact_sheet(shown, cell_width=200))
     return 0
-
-
-def best_of(every: dict[str, list[Measured]]) -> dict[str, Any]:
-    """What choosing the best answer of several for each picture by its truth would give at most.
-
-    Of networks in their exact form, the band's own and all: no choice among so many different answers can
-    do better.
-    """
-    networks = {
-        name: found for name, found in every.items() if ":" in name and not name.startswith("palette")
-    }
-    exact = {name: found for name, found in networks.items() if not name.endswith("live")}
-    own = {name: found for name, found in exact.items() if name.partition(":")[0] in catalog.BANDS}
-    told = {}
-    for title, group in (("own", own), ("all", exact)):
-        if group:
-            errors = np.array([[one.scores.ciede2000 for one in found] for found in group.values()])
-            told[title] = {
-                "answers": list(group),
-                "ciede2000_best_single": round(float(errors.mean(1).min()), 3),
-                "ciede2000_best_of": round(float(errors.min(0).mean()), 3),
-                "chosen": {name: int((errors.argmin(0) == at).sum()) for at, name in enumerate(group)},
-            }
-    return told
-
-
-def memory(folder: Path, pairs: list[tuple[Path, Path]], band: str, threads: int) -> dict[str, Any]:
-    """What the color of the most alike pair of another folder adds to the best network's answer.
-
-    The keys are the vectors of `retrieval`, the values the mean chroma of the pair's color: the answer's
-    own is moved towards it by a share. Beside it any pair's, and as a bound the truth's own.
-
-    Reference: Yoo et al., Coloring with Limited Data: Few-Shot Colorization via Memory-Augmented Networks,
-    CVPR 2019 (MemoPainter), section 3.2: the nearest key's color feature conditions the colorizer.
-    """
-    keys, values = [], []
-    for pair in list_pairs(folder):
-        luma, truth = read_luma_pair(pair)
-        keys.append(describe(luma)[0])
-        values.append(rgb_to_ycc(truth)[..., 1:].mean((0, 1)))
-    known, chroma = np.stack(keys), np.stack(values)
-    random = np.random.default_rng(0)
-    scores: dict[str, list[Scores]] = {}
-    with StillPictures(StillOptions(f"{band}:best", threads=threads)) as still:
-        for infrared, color in pairs:
-            pixels, truth = read_pair(infrared, color)
-            luma, rgb = luma_of(pixels), still.color(pixels)
-            ycc = rgb_to_ycc(rgb)
-            order = np.argsort(-(known @ describe(luma)[0]))
-            goals = {
-                "nearest": chroma[order[0]],
-                "nearest 5": chroma[order[:5]].mean(0),
-                "any": chroma[random.integers(len(chroma))],
-                "its own truth": rgb_to_ycc(truth)[..., 1:].mean((0, 1)),
-            }
-            scores.setdefault("without", []).append(metrics.score(rgb, truth, luma, band == "nir"))
-            for name, goal in goals.items():
-                for share in MEMORY_SHARES:
-                    moved = ycc.copy()
-                    moved[..., 1:] += np.float32(share) * (goal - ycc[..., 1:].mean((0, 1)))
-                    scored = metrics.score(ycc_to_rgb(moved), truth, luma, band == "nir")
-                    scores.setdefault(f"{name}, {share:g}", []).append(scored)
-    means = {name: metrics.mean_scores(found) for name, found in scores.items()}
-    table = {
-        name: {key: round(getattr(mean, key), 4) for key in ("psnr_db", "ciede2000", "hue_agreement")}
-        for name, mean in means.items()
-    }
-    for name, row in table.items():
-        print(f"memory, {name:20} " + " ".join(f"{key} {value:.3f}" for key, value in row.items()))
-    return {"pairs": len(keys), "by_goal_and_share": table}
 
 
 def _cost(engine: str) -> dict[str, int]:

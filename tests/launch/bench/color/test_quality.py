@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -90,39 +89,3 @@ def test_a_clip_gives_a_column_of_flicker(
     assert found["results"]["palette:ironbow"]["flicker"]["static_ab"] > 0.05  # trembles with its luma
     with pytest.raises((OSError, EngineError)):
         quality.run(_parsed(str(pairs), "--json", str(result), "--clip", str(tmp_path / "gone.mp4")))
-
-
-def test_a_memory_of_colors_is_measured_against_what_it_could_give(
-    pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    plain = [quality.Candidate(name, quality.StillOptions(name)) for name in ("gray", "palette:ironbow")]
-    monkeypatch.setattr(quality, "candidates", lambda band, threads, classics: plain)
-    result, sheet = tmp_path / "q.json", tmp_path / "sheet.png"
-    words = ["--memory", str(pairs), "--json", str(result), "--sheet", str(sheet)]
-    assert quality.run(_parsed(str(pairs), *words)) == 0
-    found = json.loads(result.read_text())["memory"]
-    assert found["pairs"] == 1
-    rows = found["by_goal_and_share"]
-    # the only pair that is known is the picture itself: its memory is the truth
-    assert rows["nearest, 1"] == rows["any, 1"] == rows["its own truth, 1"]
-    assert rows["its own truth, 1"] != rows["without"]
-    assert cv2.imread(str(sheet)).shape[1] > 3 * 200
-
-
-def test_the_best_of_several_answers_is_picked_for_each_picture() -> None:
-    def measured(*errors: float) -> list[quality.Measured]:
-        scores = [quality.Scores(*[error] * len(fields(quality.Scores))) for error in errors]
-        return [quality.Measured(str(at), one, 1.0, True) for at, one in enumerate(scores)]
-
-    every = {
-        "gray": measured(0.0, 0.0),
-        "nir:fast, exact": measured(4.0, 2.0),
-        "nir:fast, live": measured(0.0, 0.0),
-        "nir:best, exact": measured(3.0, 5.0),
-        "zhang2016:nir": measured(9.0, 1.0),
-    }
-    found = quality.best_of(every)
-    assert found["own"]["ciede2000_best_single"] == 3.0
-    assert found["own"]["ciede2000_best_of"] == 2.5
-    assert found["all"]["ciede2000_best_of"] == 2.0
-    assert found["all"]["chosen"] == {"nir:fast, exact": 0, "nir:best, exact": 1, "zhang2016:nir": 1}
