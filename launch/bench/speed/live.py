@@ -7,10 +7,12 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from irchroma.engines.retrieval.library import ReferenceLibrary
 from irchroma.launch.arguments import size_of
 from irchroma.launch.bench.child import finished
 from irchroma.launch.bench.speed.cpu import MASKS
-from irchroma.launch.bench.speed.played import RATE, PlayedCamera
+from irchroma.launch.bench.speed.played import ClipServer, drawn
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import spread, write_json
 from irchroma.stream.sinks.encoding.encoders import choose_encoder
@@ -31,6 +33,8 @@ from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import SyntheticOptions
 
 SIZES = ((512, 640), (720, 1280))
+RATE = 30
+_STUCK_S = 60.0
 ENGINES = ("palette:white-hot", "palette:ironbow")
 """The first is that of the live run. White-hot leaves the encoder the pictures that gst-launch gives it; in
 color they are more work for it."""
@@ -131,7 +135,7 @@ def measure_latency(
     folder: Path,
     more: tuple[str, ...] = (),
     mask: str = "as it is",
-    camera: PlayedCamera | None = None,
+    camera: ClipServer | None = None,
 ) -> dict[str, Any]:
     """A paced synthetic camera at 30 frames a second to a file; capture to encoder input.
 
@@ -152,7 +156,7 @@ def measure_latency(
     before_s = _children_s()
     command = [sys.executable, "-m", "irchroma.launch", "run", address, *words, *more]
     if camera is not None:
-        log = camera.shown_to(command, int(live_s * RATE), f"a live run, {mask},", MASKS[mask])
+        log = _shown(command, live_s, f"a live run, {mask},", MASKS[mask])
     else:
         log = finished(command, f"a live run, {mask},", MASKS[mask]).stderr
     spent_s = _children_s() - before_s
@@ -171,16 +175,41 @@ def measure_latency(
     }
 
 
+def _shown(command: list[str], live_s: float, about: str, environment: Mapping[str, str]) -> str:
+    """The log of a run that is ended by a signal after so long: for a live source that ends it would wait.
+
+    Raises:
+        ConfigError: it failed, or does not end.
+    """
+    environment = {**os.environ, **environment}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", env=environment) as process:
+        try:
+            log = process.communicate(timeout=live_s)[1]
+        except subprocess.TimeoutExpired:
+            process.terminate()
+            try:
+                log = process.communicate(timeout=_STUCK_S)[1]
+            except subprocess.TimeoutExpired as error:
+                process.kill()
+                raise ConfigError(f"{about} does not end") from error
+    if process.returncode:
+        raise ConfigError(f"{about} failed: {log.strip()[-300:]}")
+    return log
+
+
 def measure_references(sizes: Sequence[tuple[int, int]], live_s: float) -> dict[str, Any]:
     """Live runs that choose of a library of synthetic scenes, their own among them; print and give them."""
     results: dict[str, Any] = {"bench": "live", "reference": "auto", "latency": []}
     with tempfile.TemporaryDirectory(prefix="irchroma-bench-") as folder:
         for size in sizes:
-            library, camera = scenes_library(Path(folder) / f"library{size[1]}", size), PlayedCamera(size)
+            library = scenes_library(Path(folder) / f"library{size[1]}", size)
             more = ("--reference", "auto", "--references", str(library.folder))
             for mask in MASKS:
                 before = os.getloadavg()[0]
-                found = measure_latency(size, "reference:thermal", live_s, Path(folder), more, mask, camera)
+                with closing(ClipServer(size, RATE, drawn("thermal", size))) as camera:
+                    found = measure_latency(
+                        size, "reference:thermal", live_s, Path(folder), more, mask, camera
+                    )
                 if not found["references"]:
                     raise ConfigError(
                         f"{size[1]}x{size[0]}: no reference came into use, so none was measured"
