@@ -199,7 +199,7 @@ class ColorAt(nn.Module):
         self,
         network: ColorNetwork,
         size: str,
-        temperature: float = 0.38,
+        temperature: float = 1.0,
         saturation: float = 1.0,
         vibrance: float = 0.0,
     ) -> None:

@@ -36,13 +36,11 @@ class ExportOptions:
 
     Attributes:
         size: `fast` or `best`.
-        temperature: of the annealed mean over the chroma classes.
         saturation: factor on the chroma.
         vibrance: further factor, less 1, on chroma that is nearly neutral.
     """
 
     size: str
-    temperature: float = 0.5
     saturation: float = 1.0
     vibrance: float = 0.0
 
@@ -61,7 +59,7 @@ def export(network: ColorNetwork, path: Path, options: ExportOptions, start: Pat
         EngineError: the graph does not pass onnx's checker.
     """
     exported = copy.deepcopy(network).cpu().float()
-    model = fold(ColorAt(exported, options.size, options.temperature, options.saturation, options.vibrance))
+    model = fold(ColorAt(exported, options.size, saturation=options.saturation, vibrance=options.vibrance))
     keep_confidence(write_graph(model, path), None if start is None else beside(start, options.size))
     return path
 

@@ -69,15 +69,13 @@ def validate(
     pictures: Sequence[Picture],
     out: Path,
     step: int,
-    sizes: Sequence[str] = SIZES,
-    temperature: float = 1.0,
 ) -> dict[str, dict[str, float]]:
     """Color the pictures with each size, log a table, write `validation.jsonl` and a contact sheet."""
     table: dict[str, dict[str, float]] = {}
     small = [shrink(picture) for picture in pictures]
     answers: dict[str, list[np.ndarray]] = {}
-    for size in sizes:
-        model = ColorAt(network, size, temperature).eval()
+    for size in SIZES:
+        model = ColorAt(network, size).eval()
         answers[size] = [color(model, picture.infrared)[0] for picture in small]
         groups: dict[str, list[metrics.Scores]] = {}
         for picture, answer in zip(small, answers[size], strict=True):

@@ -27,10 +27,9 @@ EXAMPLE = (
 SIZES = ("nano", "fast", "best")
 RETRIEVAL, DEFAULT_BAND = "retrieval", "nir"
 CACHE = Path(".cache")
+"""Of the pictures that a helper draws as infrared."""
 VIVIDNESS = {"nir": (1.0, 0.3), "thermal": (1.35, 0.0)}
-"""Saturation and vibrance of the exported networks, unless others are asked for."""
-TRANSLATION_STEPS = {"nir": 800, "thermal": 0}
-"""Of training the helper that draws color pictures as infrared, unless others are asked for."""
+"""Saturation and vibrance of the exported networks."""
 MODULES = ("mfim", "csfem", "isga", "both-ways", "whole")
 LOSSES = ("pattern", "perceptual", "contrastive", "adversarial", "harm")
 PARTS = (*MODULES, *LOSSES)
@@ -40,8 +39,7 @@ AGAIN = "everything, from other weights"
 CLASSIC, REPAIR = "classic colorizers", "methods of repair"
 BANDS = tuple(catalog.BANDS)
 TAKEN_BY = {
-    **dict.fromkeys(("size", "hue", "cache", "translation_steps", "synthetic"), BANDS),
-    **dict.fromkeys(("temperature", "saturation", "vibrance"), BANDS),
+    **dict.fromkeys(("size", "hue", "synthetic"), BANDS),
     **dict.fromkeys(("single_task", "turned", "composites"), ("nir",)),
     "start": (*BANDS, CLASSIC),
     "side": (*BANDS, CLASSIC, catalog.REFERENCE.name),
@@ -119,23 +117,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--epoch", type=int, help="between validations (nir, thermal: 200; others: 250)")
     add("--seed", type=int, default=0, help="of everything drawn (default: 0)")
     add("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
-    add("--cache", type=Path, help="nir, thermal: folder for translated pictures (default: .cache)")
-    add(
-        "--translation-steps",
-        type=int,
-        help="training of the color-to-infrared helper (default: nir 800, thermal 0)",
-    )
     add(
         "--synthetic",
         type=int,
         help=f"nir, thermal: synthetic scenes in the mix (default: {SYNTHETIC}; 0: none)",
-    )
-    add("--temperature", type=float, help="nir, thermal: of the exported mean color (default: 1)")
-    add("--saturation", type=float, help="nir, thermal: factor on the exported chroma (nir 1, thermal 1.35)")
-    add(
-        "--vibrance",
-        type=float,
-        help="further factor, less 1, on nearly neutral chroma (default: nir 0.3, thermal 0)",
     )
 
 
@@ -176,13 +161,8 @@ def run(args: argparse.Namespace) -> int:
     )
     training = Training(_recipe(args), options)
     network = training.run()
-    saturation, vibrance = (
-        usual if asked is None else asked
-        for asked, usual in zip((args.saturation, args.vibrance), VIVIDNESS[args.engine], strict=True)
-    )
-    temperature = 1.0 if args.temperature is None else args.temperature
     for size in SIZES if args.size in (None, "all") else (args.size,):
-        baked = ExportOptions(size, temperature, saturation, vibrance)
+        baked = ExportOptions(size, *VIVIDNESS[args.engine])
         path = export(network, out / f"{args.engine}_{size}.onnx", baked, args.start)
         print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
     return 0
@@ -336,13 +316,11 @@ def _recipe(args: argparse.Namespace) -> Recipe:
             f"--data {args.data}: expected ir/ and rgb/ of pairs in it, or {args.engine}/train"
         )
     extra = synthetic_pairs(args.engine, SYNTHETIC if args.synthetic is None else args.synthetic)
-    usual, cache = TRANSLATION_STEPS[args.engine], args.cache or CACHE
-    translation = usual if args.translation_steps is None else args.translation_steps
     if args.engine == "nir":
         from irchroma.engines.training.color.nir import NirRecipe
 
         composites = args.composites or 0.0
-        return NirRecipe(args.data, not args.single_task, cache, translation, extra, args.turned, composites)
+        return NirRecipe(args.data, not args.single_task, CACHE, extra, args.turned, composites)
     from irchroma.engines.training.color.thermal import ThermalRecipe
 
-    return ThermalRecipe(args.data, cache, translation, extra, args.start)
+    return ThermalRecipe(args.data, extra, args.start)

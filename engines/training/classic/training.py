@@ -118,7 +118,7 @@ class ThermalPictures:
     """
 
     def __init__(self, data: Path) -> None:
-        self.recipe = ThermalRecipe(data, cache=data, translation_steps=0)  # no steps: no cache is used
+        self.recipe = ThermalRecipe(data)
         self.validation = self.recipe.validation
 
     def truths(self) -> list[np.ndarray]:

@@ -46,6 +46,9 @@ WHOLE_SHARE, LEAST_SPAN = 0.4, 0.5
 MOST_ENLARGED = 0.7
 """Least number of source pixels per pixel of a crop."""
 
+TRANSLATION_STEPS = 800
+"""Of training the network that draws color pictures as infrared."""
+
 
 class NirRecipe:
     """Batches for the `nir` engine.
@@ -54,7 +57,6 @@ class NirRecipe:
         folder: holds `nir/train`, and `color/` for the proxy task; or `ir/` and `rgb/` themselves.
         cooperative: whether the proxy task, the gray twins and the in-between pictures are used.
         cache: where the translated pictures are kept between runs.
-        translation_steps: of training the color-to-infrared network, when they are not there.
         extra: further pairs, a small share of every batch (synthetic scenes, say).
         turned: begin after the turn to infrared, for weights that know both bands already.
         composites: share of the pairs that get another sky, crowns or a ridge (`Compositor`).
@@ -70,7 +72,6 @@ class NirRecipe:
         folder: Path,
         cooperative: bool,
         cache: Path,
-        translation_steps: int = 800,
         extra: Sequence[Picture] = (),
         turned: bool = False,
         composites: float = 0.0,
@@ -103,7 +104,7 @@ class NirRecipe:
             for name, labels in COLOR_FOLDERS:
                 self.proxies += read_color(color / name, color / labels if labels else None)
             if self.proxies:
-                drawn = translated(self.proxies, self.pairs, cache, translation_steps, self.name)
+                drawn = translated(self.proxies, self.pairs, cache, TRANSLATION_STEPS, self.name)
                 for picture, infrared in zip(self.proxies, drawn, strict=True):
                     picture.ir = infrared
 

@@ -14,7 +14,6 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-import cv2
 import numpy as np
 from torch import get_num_threads
 
@@ -39,7 +38,6 @@ from irchroma.engines.training.color.thermal_like import (
     walkers,
 )
 from irchroma.engines.training.color.thermal_nights import night_by_day
-from irchroma.engines.training.color.translation import translated
 from irchroma.engines.training.pictures import Picture, read_color, read_pairs, rgb_to_gray
 
 LOG = logging.getLogger(__name__)
@@ -66,8 +64,6 @@ class ThermalRecipe:
     Args:
         folder: holds `thermal/train`, and `thermal_video/train` and `color/camvid` where they are; or
             `ir/` and `rgb/` themselves.
-        cache: where the pictures translated to thermal are kept between runs.
-        translation_steps: of training the color-to-thermal network, when they are not there; 0: none.
         extra: further pairs whose color is that of a fine day, a small share of every batch.
         start: what the training starts from; a graph says what nights look like by day, or there are none.
     """
@@ -77,8 +73,6 @@ class ThermalRecipe:
     def __init__(
         self,
         folder: Path,
-        cache: Path,
-        translation_steps: int = 0,
         extra: Sequence[Picture] = (),
         start: Path | None = None,
     ) -> None:
@@ -96,7 +90,6 @@ class ThermalRecipe:
         self.strangers = [
             picture for name in ("bsds", "places") for picture in read_color(folder / "color" / name)
         ]
-        self.translated = _translate(self.labeled, self.days, cache, translation_steps)
         nights = [picture for picture in pairs if not metrics.taken_by_day(picture.rgb)]
         for picture in self.days:
             picture.rgb = daylight_of_pair(picture.rgb, picture.infrared)
@@ -193,13 +186,12 @@ class ThermalRecipe:
     def _labeled(self, side: int, random: np.random.Generator) -> Sample:
         index = int(random.integers(len(self.labeled)))
         picture = self.labeled[index]
-        gray, translated = self.grays[index], self.translated[index] if self.translated else None
-        classes = _classes(picture)
+        gray, classes = self.grays[index], _classes(picture)
         if random.random() < 0.3 and (classes[0] == SKY).mean() > 0.5:
             rows = int(random.uniform(0.3, 1.2) * len(gray))
             gray, rgb, classes = raise_sky(gray, picture.rgb, classes, rows)
-            picture, translated = Picture(picture.name, rgb, None, classes), None
-        drawn = thermal_like(gray, classes, translated, random)
+            picture = Picture(picture.name, rgb, None, classes)
+        drawn = thermal_like(gray, classes, random)
         picture, ir = self._peopled(picture, drawn, random)
         crop = cut(picture, {"ir": ir}, side, (0.7, 1.6), random)
         return _seen(Sample(crop.inputs["ir"], crop), random)
@@ -260,10 +252,3 @@ def _seen(sample: Sample, random: np.random.Generator) -> Sample:
         overlay(sample.crop, random)
     sample.luma = sample.crop.inputs["ir"]
     return sample
-
-
-def _translate(labeled: list[Picture], days: list[Picture], cache: Path, steps: int) -> list[np.ndarray]:
-    """Each labeled picture as a color-to-thermal network sees it, from the cache or made now."""
-    if not labeled or steps < 1:
-        return []
-    return [cv2.medianBlur(picture, 3) for picture in translated(labeled, days, cache, steps, "thermal")]

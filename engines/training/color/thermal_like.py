@@ -55,15 +55,12 @@ CLAD = 0.85
 """How far people's targets are moved to what they are likely to wear."""
 
 
-def thermal_like(
-    gray: np.ndarray, labels: np.ndarray, translated: np.ndarray | None, random: np.random.Generator
-) -> np.ndarray:
+def thermal_like(gray: np.ndarray, labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Draw a thermal camera's view of a labeled picture.
 
     Args:
         gray: (H, W) uint8 luma of the picture.
         labels: (H, W) uint8 classes.
-        translated: (H, W) uint8 what a color-to-thermal network makes of it, to be mixed in; or None.
         random: where the dice come from.
 
     Returns:
@@ -94,12 +91,6 @@ def thermal_like(
     if warm.any():  # engines and wheels: the lower part of a car
         lower = warm * (1.0 - np.roll(warm, -height // 16, axis=0))
         drawn += random.uniform(0.0, 0.5) * cv2.GaussianBlur(lower, (0, 0), 3.0)
-    if translated is not None:
-        share = random.uniform(0.3, 1.0) if random.random() < 0.6 else 0.0
-        hot = ((labels == PERSON) | (labels == BICYCLIST)).astype(np.float32) * 0.8
-        drawn = drawn * (1.0 - share * (1.0 - hot)) + translated.astype(np.float32) / 255.0 * share * (
-            1.0 - hot
-        )
     people = ((labels == PERSON) | (labels == BICYCLIST)).astype(np.float32)
     if people.any():
         drawn += random.uniform(0.0, 0.15) * cv2.GaussianBlur(people, (0, 0), 5.0)

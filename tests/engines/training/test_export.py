@@ -48,7 +48,7 @@ def test_graphs_answer_as_torch_does_at_any_size(
     exported: tuple[str, Path, Path], network: ColorNetwork
 ) -> None:
     size, *paths = exported
-    reference = ColorAt(network, size, 0.5, vibrance=VIBRANCE).eval()
+    reference = ColorAt(network, size, vibrance=VIBRANCE).eval()
     for path, dtype in zip(paths, (np.float32, np.float16), strict=True):
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         for shape in ((1, 1, 64, 96), (2, 1, 96, 32)):

@@ -136,7 +136,7 @@ def test_labels_get_the_colors_of_a_fine_day_and_people_stay_hot() -> None:
     rgb = daylight_of_labels(np.repeat(gray[..., None], 3, axis=2), labels).astype(int)
     assert rgb[5, 60, 2] > rgb[5, 60, 0] + 20
     assert rgb[40, 10, 1] > max(rgb[40, 10, 0], rgb[40, 10, 2]) + 10
-    drawn = [thermal_like(gray, labels, None, np.random.default_rng(seed)) for seed in range(20)]
+    drawn = [thermal_like(gray, labels, np.random.default_rng(seed)) for seed in range(20)]
     assert np.mean([view[70, 85] for view in drawn]) > np.mean([view[90, 20] for view in drawn]) + 50
 
 

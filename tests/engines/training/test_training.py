@@ -172,7 +172,7 @@ def test_a_run_is_not_overwritten_and_what_it_goes_on_with_is_said(
         Training(recipe, _options(tmp_path / "out", 2))
     with pytest.raises(EngineError, match=r"begun with minutes 5\.0, not 9\.0"):
         Training(recipe, TrainOptions(out=tmp_path / "out", minutes=9.0, resume=True, **own))
-    thermal = ThermalRecipe(pairs, tmp_path)
+    thermal = ThermalRecipe(pairs)
     with pytest.raises(EngineError, match="begun with band nir, not thermal"):
         Training(thermal, TrainOptions(out=tmp_path / "out", minutes=5.0, resume=True, **own))
     Training(recipe, TrainOptions(out=tmp_path / "out", minutes=5.0, resume=True, **own))
@@ -227,7 +227,7 @@ def test_same_seed_gives_the_same_batch(pairs: Path, tmp_path: Path) -> None:
 
 
 def test_thermal_recipe_needs_daylight(pairs: Path, tmp_path: Path) -> None:
-    assert ThermalRecipe(pairs, tmp_path).batch(2, 64, 0.0, np.random.default_rng(0)).luma.shape == (
+    assert ThermalRecipe(pairs).batch(2, 64, 0.0, np.random.default_rng(0)).luma.shape == (
         2,
         1,
         64,
@@ -236,7 +236,7 @@ def test_thermal_recipe_needs_daylight(pairs: Path, tmp_path: Path) -> None:
     for path in (pairs / "rgb").iterdir():
         write_picture(path, np.zeros((96, 96, 3), np.uint8))
     with pytest.raises(EngineError, match="no daytime pairs"):
-        ThermalRecipe(pairs, tmp_path)
+        ThermalRecipe(pairs)
 
 
 def test_nights_are_answered_as_the_network_that_a_training_starts_from_sees_them_by_day(
@@ -244,8 +244,8 @@ def test_nights_are_answered_as_the_network_that_a_training_starts_from_sees_the
 ) -> None:
     torch.set_num_threads(1)
     write_picture(pairs / "rgb" / "scene_1.png", np.zeros((96, 96, 3), np.uint8))
-    assert not ThermalRecipe(pairs, tmp_path, start=tmp_path / "checkpoint.pt").nights
-    recipe = ThermalRecipe(pairs, tmp_path, start=catalog.weights_path("thermal", "fast"))
+    assert not ThermalRecipe(pairs, start=tmp_path / "checkpoint.pt").nights
+    recipe = ThermalRecipe(pairs, start=catalog.weights_path("thermal", "fast"))
     (found,) = recipe.nights
     assert found.name.endswith("scene_1")
     assert found.ir is not None

@@ -66,7 +66,7 @@ def test_a_folder_of_pairs_becomes_a_graph(
         (["thermal", "--turned"], "--turned does nothing for thermal"),
         (["nir", "--band", "nir"], "--band does nothing for nir"),
         (["glcic", "--side", "64"], "--side does nothing for glcic: leave it out (it is for nir, thermal,"),
-        (["partial-conv", "--saturation", "0"], "--saturation does nothing for partial-conv"),
+        (["partial-conv", "--hue", "0"], "--hue does nothing for partial-conv"),
         (["context-encoder", "--start", "a.pt"], "--start does nothing for context-encoder"),
         (["retrieval", "--rate", "0.1"], "--rate does nothing for retrieval"),
         (["zhang2016", "--synthetic", "0"], "--synthetic does nothing for zhang2016"),
