@@ -18,6 +18,7 @@ from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.kernels.source import Launch, kernel_names
 from irchroma.engines.gpu.steps.scenery import LaidLayout
 from irchroma.engines.network.network import NetworkOptions, installed
+from irchroma.engines.recolor import night
 from irchroma.engines.recolor.recoloring import RecolorOptions
 from irchroma.engines.recolor.work_picture import work_size
 from irchroma.engines.temporal.stage import TemporalOptions
@@ -96,6 +97,27 @@ def test_a_frame_is_half_of_the_launches_that_it_was(
     assert len(carried) == now - 2  # into the network and out of it
     alone = launches(host_kernels, engine, size, None, COLORED)
     assert len(alone) == now - 2  # no memory of three, the confidence by itself
+
+
+def test_what_a_night_alone_needs_is_told_to_look_whether_it_is_one(host_kernels: HostKernels) -> None:
+    """Its windows are the widest of all: unless they are, they take more than all others by day, too."""
+    for engine, wanted in (("nir", NIGHTS.keys() - {"smooth_moved"}), ("thermal", set())):
+        steps = work(host_kernels, engine, "best", TemporalOptions(), COLORED)
+        told = [one for one in steps if isinstance(one, Launch) and one.kernel in NIGHTS]
+        looks = [one for one in told if getattr(one.arguments, NIGHTS[one.kernel])]
+        assert {one.kernel for one in looks} == wanted  # a thermal camera's dark is none
+        always = [one for one in told if one not in looks and one.kernel.startswith("window")]
+        assert max(one.arguments.radius for one in always) < night.RADIUS_PX // 2
+
+
+NIGHTS = {
+    "window_means": "nights",
+    "window_models": "count",
+    "even_chroma": "count",
+    "smooth_moves": "count",
+    "smooth_moved": "count",
+}
+"""Kernel -> its argument that is null where it works always."""
 
 
 def test_every_kernel_is_part_of_some_frame(host_kernels: HostKernels) -> None:

@@ -6,7 +6,9 @@ import importlib.util
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from itertools import product
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -132,6 +134,25 @@ def test_what_is_tested_on_every_device_skips_pycuda_where_it_is_not(monkeypatch
     monkeypatch.setattr(pycuda_device, "_pycuda", missing)
     with pytest.raises(pytest.skip.Exception, match="pycuda does not load"):
         _on_gpu("pycuda")
+
+
+def test_a_network_that_takes_turns_is_told_with_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batches of a shared network compute in one piece of memory, and otherwise in twice as much."""
+    device: Any = object.__new__(PyCudaDevice)
+    device._runtime, device._index = "tensorrt", 0
+    device.__dict__["_current"] = nullcontext()
+    monkeypatch.setattr(pycuda_device, "open_plan", lambda *words: words)
+    told: list[Any] = []
+
+    class Execution:
+        def __init__(self, *words: Any) -> None:
+            told.extend(words)
+
+    monkeypatch.setattr(pycuda_device, "PlanExecution", Execution)
+    largest: Any = object()
+    path, size = Path("a.onnx"), (64, 96)
+    device.open_network(path, size, 2, largest)
+    assert told == [("tensorrt", 0, path, size, 2), device, size, 2, largest]
 
 
 @pytest.mark.parametrize(("spins", "flags"), [(True, 2), (False, 3)])

@@ -50,9 +50,11 @@ class Gate(CpuDevice):
         self.open.set()
         self.fails = False
         self.sizes: list[int] = []
+        self.turns: dict[int, int | None] = {}
 
     def open_network(self, path: Path, size: tuple[int, int], *batches: Any) -> DeviceNetwork:
         made: Any = super().open_network(path, size, *batches)
+        self.turns[batches[0]] = None if batches[1] is None else batches[1].luma.shape[0]
         run = made.run
 
         def gated() -> None:
@@ -332,6 +334,8 @@ def test_batches_are_opened_beforehand_and_no_larger_than_asked(
         assert batcher.batches == expected
         assert tuple(gate.sizes) == expected
         assert batcher.recorded == len(expected)
+        # They compute in the memory of the largest, by turns: each had its own, together twice as much.
+        assert gate.turns == {frames: None if frames == expected[-1] else expected[-1] for frames in expected}
         seat = batcher.seat()
         assert seat is not None
         seat.close()
