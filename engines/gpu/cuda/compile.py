@@ -18,7 +18,7 @@ from pathlib import Path
 
 from irchroma.engines.cache import cache_folder, cache_home, readable, write_atomically
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
-from irchroma.engines.gpu.cuda.nvrtc import Nvrtc, nvrtc_here, packaged_folders
+from irchroma.engines.gpu.cuda.nvrtc import Nvrtc, nvrtc_here, packaged_folders, toolkits
 from irchroma.engines.gpu.kernels.source import FOLDER, UNIT
 
 log = logging.getLogger(__name__)
@@ -46,12 +46,11 @@ class KernelBinary:
 
 
 def find_nvcc() -> Path | None:
-    """The compiler on PATH, under `$CUDA_HOME` or `$CUDA_PATH`, in /usr/local/cuda or in a Python package."""
+    """The compiler on PATH, in a toolkit (`nvrtc.toolkits`) or in a Python package."""
     on_path = shutil.which("nvcc")
     if on_path is not None:
         return Path(on_path)
-    homes = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
-    homes += [Path("/usr/local/cuda"), *(folder / "cu13" for folder in packaged_folders())]
+    homes = [*toolkits(), *(folder / "cu13" for folder in packaged_folders())]
     # Not `Path.is_file`, which is an error in a folder of somebody else's.
     return next((home / "bin" / "nvcc" for home in homes if os.path.isfile(home / "bin" / "nvcc")), None)
 

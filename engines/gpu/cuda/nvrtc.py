@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
 from irchroma.engines.errors import EngineError, EngineUnavailable
 
 NAMES = ("libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so")
+_LOCAL = Path("/usr/local")
 PACKAGED = ("cu13/lib", "cuda_nvrtc/lib")
 """Where Python packages (nvidia-cuda-nvrtc, and what torch brings) put it, under `nvidia`."""
 
@@ -94,10 +96,18 @@ def packaged_folders() -> list[Path]:
     return [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
 
 
+def toolkits() -> list[Path]:
+    """Where CUDA toolkits may be: `$CUDA_HOME`, `$CUDA_PATH`, /usr/local/cuda and those of each version."""
+    homes = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
+    return [*homes, _LOCAL / "cuda", *sorted(_LOCAL.glob("cuda-*.*"), reverse=True)]
+
+
 def _load() -> Any:
     folders = [folder / part for folder in packaged_folders() for part in PACKAGED]
-    tried = [str(folder / name) for folder in folders for name in NAMES]
-    for name in (*tried, *NAMES):
+    # The loader need not know of a toolkit whose nvcc is on PATH.
+    installed = [home / "lib64" for home in toolkits()]
+    tried, last = ([str(folder / name) for folder in some for name in NAMES] for some in (folders, installed))
+    for name in (*tried, *NAMES, *last):
         if "/" in name and not Path(name).is_file():
             continue
         try:

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -210,12 +211,15 @@ def live_by_processes(
             ]
             try:
                 ready = [any(line.strip() == _READY for line in child.stdout or ()) for child in children]
-                for child in children:
-                    child.communicate("go\n" if all(ready) else None, timeout=args.seconds + _START_S)
+                if all(ready):
+                    for child in children:  # all of them, before the first one is waited for
+                        _let_begin(child)
+                    for child in children:
+                        child.communicate(timeout=args.seconds + _START_S)
             finally:
                 for child in children:
                     child.kill()
-                    child.wait()
+                    child.communicate()
             rows = [_read(path).get("row") for path in paths]
         if not all(rows):
             raise EngineError(f"{rows.count(None)} of {processes} processes with {each} streams each failed")
@@ -230,6 +234,14 @@ def live_by_processes(
 
     most = max(1, MOST_STREAMS // processes)
     return most_that_keep_up(row_of, limit_s, measured, most)
+
+
+def _let_begin(child: subprocess.Popen[str]) -> None:
+    """One of the processes of `live_by_processes`; one that has died meanwhile leaves no row."""
+    with suppress(BrokenPipeError):
+        if child.stdin is not None:
+            child.stdin.write("go\n")
+            child.stdin.flush()
 
 
 def _measure_live(

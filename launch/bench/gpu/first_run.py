@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.cuda.compile import find_nvcc
+from irchroma.engines.gpu.cuda.nvrtc import toolkits
 from irchroma.engines.gpu.plans import library
 from irchroma.engines.network.network import GRAPH_RUNTIMES, RUNTIMES, installed
 from irchroma.engines.processor import usable_cores
@@ -37,7 +39,7 @@ def no_gpu() -> str | None:
 
 def lacks_program(name: str) -> Why:
     """Says that a program is missing."""
-    return lambda: None if _program(name) else f"no {name} on PATH or in /usr/local/cuda/bin"
+    return lambda: None if _program(name) else f"no {name} on PATH or in a CUDA toolkit"
 
 
 def lacks_nvcc() -> str | None:
@@ -255,7 +257,13 @@ def say_asked(out: Path) -> list[str]:
 
 
 def _program(name: str) -> str | None:
-    return shutil.which(name) or shutil.which(name, path="/usr/local/cuda/bin")
+    """On PATH, in a toolkit, which may keep its tools in folders of their own, or in a tool's own place."""
+    places = [home / part for home in toolkits() for part in ("bin", name)]
+    places += sorted(_NSIGHT.glob("*"), reverse=True)  # such as nsight-compute/2025.3.0
+    return shutil.which(name) or shutil.which(name, path=os.pathsep.join(map(str, places)))
+
+
+_NSIGHT = Path("/opt/nvidia/nsight-compute")
 
 
 def print_facts() -> None:

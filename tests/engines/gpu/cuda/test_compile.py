@@ -128,23 +128,28 @@ def test_nvrtc_compiles_all_kernels_without_a_toolkit(nvrtc: Nvrtc) -> None:
         nvrtc.compile("__device__ int broken() { return nonsense; }", 90, OPTIONS)
 
 
-def test_nvrtc_compiles_where_its_package_does_not_say_where_its_parts_are(
-    nvrtc: Nvrtc, tmp_path: Path
+@pytest.mark.parametrize("place", ["nvidia/cu13/lib", "cuda-13.0/lib64", "home/lib64"])
+def test_nvrtc_compiles_where_it_does_not_say_where_its_parts_are(
+    nvrtc: Nvrtc, tmp_path: Path, place: str
 ) -> None:
-    """As CUDA 13.0's, of which torch 2.11 brings one: no RPATH, and its built-in functions beside it."""
+    """As CUDA 13.0's package, of which torch 2.11 brings one: no RPATH, and its built-in functions beside it.
+
+    Or in a toolkit that the loader does not know.
+    """
     lies = next((one / "cu13" / "lib" for one in packaged_folders() if (one / "cu13" / "lib").is_dir()), None)
     if lies is None:
         pytest.skip("no package of NVRTC here")
-    folder = tmp_path / "nvidia" / "cu13" / "lib"
+    folder = tmp_path / place
     folder.mkdir(parents=True)
     for part in lies.glob("libnvrtc*"):
         (folder / part.name).write_bytes(part.read_bytes().replace(b"$ORIGIN\0", b"/absent\0"))
     program = (
         "from pathlib import Path; from irchroma.engines.gpu.cuda import compile, nvrtc; "
         f"nvrtc.packaged_folders = lambda: [Path({str(tmp_path / 'nvidia')!r})]; "
+        f"nvrtc._LOCAL = Path({str(tmp_path)!r}); "
         "print(len(nvrtc.Nvrtc().compile(compile.UNIT, 90, compile.OPTIONS)))"
     )
-    environment = {**os.environ, "LD_LIBRARY_PATH": ""}
+    environment = {**os.environ, "LD_LIBRARY_PATH": "", "CUDA_HOME": str(tmp_path / "home"), "CUDA_PATH": ""}
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=environment,

@@ -7,7 +7,6 @@ import importlib.util
 import itertools
 import json
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -359,32 +358,6 @@ def test_a_count_of_live_streams_keeps_what_it_has_when_its_time_is_up(
         row["streams"] for row in rows if row["keeps_up"]
     ) in (9, 10)
     assert not any("stopped" in row for row in rows)
-
-
-def test_live_streams_over_processes_begin_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a child that does what one of `bench gpu --live` does, without a GPU."""
-    child = tmp_path / "child.py"
-    child.write_text(
-        "import json, sys, time\n"
-        "print('a line of a library'); print('ready', flush=True)\n"
-        "assert sys.stdin.readline() == 'go\\n'\n"
-        "each = int(sys.argv[2])\n"
-        "row = {'fps': 30.0 * each, 'ms_p50': 1, 'ms_p95': 2, 'ms_p99': each, 'keeps_up': each < 3}\n"
-        "json.dump({'row': row, 'began': time.time()}, open(sys.argv[1], 'w'))\n",
-        encoding="utf-8",
-    )
-    monkeypatch.setattr(gpu_throughput, "MOST_STREAMS", 64)
-    monkeypatch.setattr(bench_gpu, "MOST_STREAMS", 64)
-    monkeypatch.setattr(
-        bench_gpu,
-        "_words",
-        lambda args, runtime, path, *more: [sys.executable, str(child), str(path), more[1]],
-    )
-    args = argparse.Namespace(seconds=1.0)
-    rows = bench_gpu.live_by_processes(args, "torch", 2, lambda rows: None)
-    assert [row["streams"] for row in rows] == [2, 4, 6, 8]
-    assert [row["keeps_up"] for row in rows] == [True, True, False, False]
-    assert rows[1]["fps"] == 120.0
 
 
 def test_the_cases_cover_batches_and_large_frames() -> None:

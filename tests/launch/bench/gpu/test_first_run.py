@@ -14,10 +14,10 @@ from tests.launch.bench.gpu.test_steps import program, results
 
 from irchroma.engines.choice import GPU_RUNTIMES
 from irchroma.engines.gpu import probe
+from irchroma.engines.gpu.cuda import nvrtc
 from irchroma.engines.gpu.kernels import host
 from irchroma.engines.network.network import installed
 from irchroma.launch.bench.gpu import first_run as first_gpu_run
-from irchroma.launch.bench.gpu import soak as gpu_soak
 from irchroma.launch.bench.gpu import steps as gpu_steps
 from irchroma.launch.bench.gpu.first_run import plan_steps
 from irchroma.launch.bench.gpu.steps import ROOT, Step, Times, run_steps, why_not
@@ -315,8 +315,24 @@ def test_the_programs_of_the_steps_run_over_the_cpu_device(tmp_path: Path) -> No
     assert len(soaked["open_and_close"]["memory_mb"]) == 3
 
 
-def test_what_is_not_given_back_shows_in_the_last_third() -> None:
-    flat = [{"resident": 100.0 + step % 2} for step in range(12)]
-    leaks = [{"resident": 100.0 + 5 * step} for step in range(12)]
-    assert abs(gpu_soak.growth(flat)["resident"]) < 1
-    assert gpu_soak.growth(leaks) == {"resident": 20.0}
+@pytest.mark.parametrize(
+    "place",
+    ["usr/cuda-13.0/bin", "usr/cuda/compute-sanitizer", "opt/2025.3.0", "home/bin"],
+)
+def test_a_tool_is_found_where_a_toolkit_has_it(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not every toolkit is on PATH, or linked to as /usr/local/cuda: a step was skipped over that."""
+    name = "compute-sanitizer"
+    monkeypatch.setattr(nvrtc, "_LOCAL", tmp_path / "usr")
+    monkeypatch.setattr(first_gpu_run, "_NSIGHT", tmp_path / "opt")
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert first_gpu_run.lacks_program(name)() == f"no {name} on PATH or in a CUDA toolkit"
+    tool = tmp_path / place / name
+    tool.parent.mkdir(parents=True)
+    tool.write_text("#!/bin/sh\n")
+    tool.chmod(0o755)
+    assert first_gpu_run.lacks_program(name)() is None
+    step = next(step for step in plan_steps("torch") if step.name == "sanitizer-memcheck")
+    assert step.words[0] == str(tool)

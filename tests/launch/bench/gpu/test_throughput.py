@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import inspect
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +15,16 @@ import numpy as np
 import pytest
 from tests.engines.tiny_network import write_tiny_network
 
+from irchroma.engines.errors import EngineError
 from irchroma.engines.gpu.colorizer import DeviceColorizer
 from irchroma.engines.gpu.cpu_device import CpuDevice
+from irchroma.engines.gpu.device import CaptureRefused
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.temporal.stage import TemporalStage
 from irchroma.launch.bench.gpu import command as bench_gpu
+from irchroma.launch.bench.gpu import measure as gpu_measure
 from irchroma.launch.bench.gpu import throughput
 from irchroma.launch.bench.gpu.first_run import plan_steps
 from irchroma.launch.bench.gpu.measure import Parts
@@ -103,3 +110,81 @@ def test_what_is_counted_for_so_long_fits_into_its_step_of_a_first_run(
 def test_a_hundred_streams_can_be_counted_and_not_many_times_as_many() -> None:
     """They are doubled from one on: below 128 nobody would ever see the 100 that are asked for."""
     assert 128 <= throughput.MOST_STREAMS <= 256
+
+
+CHILD = """
+import json, sys, time
+from pathlib import Path
+print("a line of a library"); print("ready", flush=True)
+assert sys.stdin.readline() == "go\\n"
+path, each, folder = Path(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]) / sys.argv[2]
+folder.mkdir(exist_ok=True)
+(folder / path.stem).touch()
+end_s = time.monotonic() + 20
+while len(list(folder.iterdir())) < 2:
+    assert time.monotonic() < end_s, "the other has not begun"
+    time.sleep(0.01)
+row = {"fps": 30.0 * each, "ms_p50": 1, "ms_p95": 2, "ms_p99": each, "keeps_up": each < 3}
+path.write_text(json.dumps({"row": row}))
+"""
+
+
+def of_children(program: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Rows of two processes of that program in the place of `bench gpu --live`."""
+    child = folder / "child.py"
+    child.write_text(program, encoding="utf-8")
+    monkeypatch.setattr(throughput, "MOST_STREAMS", 64)
+    monkeypatch.setattr(bench_gpu, "MOST_STREAMS", 64)
+    monkeypatch.setattr(
+        bench_gpu,
+        "_words",
+        lambda args, runtime, path, *more: [sys.executable, str(child), str(path), more[1], str(folder)],
+    )
+    return bench_gpu.live_by_processes(argparse.Namespace(seconds=1.0), "torch", 2, lambda rows: None)
+
+
+def test_live_streams_over_processes_are_measured_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each began when the one before it had ended: so many processes had the GPU to themselves by turns."""
+    rows = of_children(CHILD, tmp_path, monkeypatch)
+    assert [row["streams"] for row in rows] == [2, 4, 6, 8]
+    assert [row["keeps_up"] for row in rows] == [True, True, False, False]
+    assert rows[1]["fps"] == 120.0
+
+
+@pytest.mark.parametrize("program", ["", "print('ready', flush=True)"])
+def test_of_a_process_that_dies_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    with pytest.raises(EngineError, match="2 of 2 processes with 1 streams each failed"):
+        of_children(program, tmp_path, monkeypatch)
+
+
+@pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
+def test_a_frames_time_is_measured_where_branches_are_refused(
+    tmp_path: Path,
+    host_kernels: HostKernels,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """All that was asked of a frame's time was lost with it."""
+
+    @contextmanager
+    def refused(*words: Any) -> Iterator[None]:
+        raise CaptureRefused("not on this driver")
+        yield
+
+    monkeypatch.setattr(gpu_measure, "branched", refused)
+    write_tiny_network(tmp_path / "tiny.onnx")
+    network = NetworkOptions("openvino", 1, cache=None, exact=True)
+    device = CpuDevice(network, host_kernels)
+    options = NeuralOptions(weights=tmp_path / "tiny.onnx", work_size_px=96)
+    colorizer = DeviceColorizer(options, lambda: device)
+    colorizer.prepare(SIZE)
+    found = gpu_measure.frame_time(device, throughput.chain_of(colorizer))
+    colorizer.close()
+    assert found["recorded_ms"] > 0
+    assert found["eager_ms"] > 0
+    assert "branched_ms" not in found
+    assert "branches: not on this driver" in capsys.readouterr().out
