@@ -141,7 +141,10 @@ def settings_toml(
 def budget_lines(chosen: Prediction, speed: MachineSpeed, demand: Demand) -> list[str]:
     """A table of what was measured, and how the chosen setting uses it."""
     lines = [f"{'milliseconds of a frame':<30}{'median':>8}{'95 %':>8}"]
-    for name, stage in named_stages(speed):
+    calls = sorted(speed.calls.values(), key=lambda stage: stage.median_ms)
+    stages = sorted(speed.stages, key=lambda stage: (stage.name != "decode", "encoder" in stage.name))
+    parts = [(stage.name, stage) for stage in stages]
+    for name, stage in parts + [(f"network {stage.name}", stage) for stage in calls]:
         lines.append(f"{name:<30}{stage.median_ms:>8.2f}{stage.p95_ms:>8.2f}")
     lines += [f"networks ran in {speed.runtime}, {speed.cores} cores", *speed.missing, ""]
     lines += [
@@ -152,14 +155,6 @@ def budget_lines(chosen: Prediction, speed: MachineSpeed, demand: Demand) -> lis
         f"  processor             {chosen.busy:6.0%}",
     ]
     return lines
-
-
-def named_stages(speed: MachineSpeed) -> list[tuple[str, Stage]]:
-    """Every measured part under the name that people see; networks last, cheapest first."""
-    calls = sorted(speed.calls.values(), key=lambda stage: stage.median_ms)
-    stages = sorted(speed.stages, key=lambda stage: (stage.name != "decode", "encoder" in stage.name))
-    found = [(stage.name, stage) for stage in stages]
-    return found + [(f"network {stage.name}", stage) for stage in calls]
 
 
 def _of_size(speed: MachineSpeed, pattern: str, px: int) -> float:

@@ -1,4 +1,4 @@
-"""Measures the flicker of a video file, frame by frame, and draws it over time."""
+"""Measures the flicker of a video file, frame by frame."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import cast
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.measures.flicker import (
@@ -22,17 +20,8 @@ from irchroma.engines.measures.flicker import (
 )
 from irchroma.engines.recolor.color_space import rgb_to_luma
 
-PLOT_WIDTH_PX = 1200
-PANEL_PX = 170
-CURVES = (
-    ("cdc", "color distribution divergence to the frame before (JS, ln)"),
-    ("static_ab", "mean |change of a*b*| where the input did not change"),
-    ("warping_error", "warping error (MSE, RGB in [0, 1])"),
-    ("luma", "mean luma"),
-)
 _SAME_SHAPE = 0.03
 """How far apart width by height of two videos of one scene may be: a codec cuts some rows off."""
-FROM_ZERO = frozenset({"cdc", "static_ab", "warping_error"})
 
 
 @dataclass(slots=True)
@@ -139,16 +128,6 @@ def read_frames(path: Path) -> tuple[float, Iterator[Rgb]]:
     return float(capture.get(cv2.CAP_PROP_FPS)), _frames(capture)
 
 
-def draw_report(report: FlickerReport) -> NDArray[np.uint8]:
-    """(H, 1200, 3) uint8 R'G'B': one panel for each measure over time, its mean as a line."""
-    panels = [
-        _panel(report.series[name], title, report.rate_hz, name in FROM_ZERO)
-        for name, title in CURVES
-        if name in report.series
-    ]
-    return np.vstack(panels)
-
-
 def _frames(capture: cv2.VideoCapture) -> Iterator[Rgb]:
     try:
         while True:
@@ -175,40 +154,3 @@ def _matching(frames: Iterator[Rgb], path: Path | None, rgb: Rgb, number: int) -
         size = (rgb.shape[1], rgb.shape[0])
         frame = cast(Rgb, cv2.resize(frame, size, interpolation=cv2.INTER_AREA))
     return frame
-
-
-def _panel(values: list[float], title: str, rate_hz: float, from_zero: bool) -> NDArray[np.uint8]:
-    picture = np.full((PANEL_PX, PLOT_WIDTH_PX, 3), 255, np.uint8)
-    left, right, top, bottom = 80, PLOT_WIDTH_PX - 20, 30, PANEL_PX - 26
-    known = np.array([value for value in values if math.isfinite(value)])
-    low = 0.0 if from_zero or not known.size else float(known.min()) - 1.0
-    high = float(known.max()) if known.size else 0.0
-    high = low + (high - low) * 1.05 if high > low else low + 1.0
-    ink, gray, blue, red = (30, 30, 30), (170, 170, 170), (30, 90, 180), (200, 60, 40)
-
-    def text(words: str, x: int, y: int) -> None:
-        cv2.putText(picture, words, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, ink, 1, cv2.LINE_AA)
-
-    def height(value: float) -> int:
-        return round(bottom - (bottom - top) * (value - low) / (high - low))
-
-    cv2.rectangle(picture, (left, top), (right, bottom), gray, 1)
-    step = (right - left) / max(len(values) - 1, 1)
-    line: list[tuple[int, int]] = []
-    for index, value in [*enumerate(values), (len(values), math.nan)]:
-        if math.isfinite(value):
-            line.append((round(left + index * step), height(value)))
-        elif line:
-            cv2.polylines(picture, [np.array(line, np.int32)], False, blue, 1, cv2.LINE_AA)
-            line = []
-    if known.size:
-        mean = float(known.mean())
-        cv2.line(picture, (left, height(mean)), (right, height(mean)), red, 1)
-        title = f"{title}: mean {mean:.4g}, highest {known.max():.4g}"
-    text(title, left, top - 10)
-    text(f"{high:.3g}", 8, top + 8)
-    text(f"{low:.3g}", 8, bottom)
-    seconds = len(values) / rate_hz if rate_hz > 0 else 0.0
-    text("0 s", left, PANEL_PX - 8)
-    text(f"{seconds:.1f} s" if seconds else f"{len(values)} frames", right - 60, PANEL_PX - 8)
-    return picture

@@ -7,13 +7,11 @@ import json
 import math
 from pathlib import Path
 
-import cv2
-
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.measures.flicker_report import FlickerReport, draw_report, measure_flicker
+from irchroma.engines.measures.flicker_report import FlickerReport, measure_flicker
 from irchroma.launch.measured import show_json, words_of
 
-EXAMPLE = "irchroma flicker colored.mp4 --input infrared.mp4 --json flicker.json --plot flicker.png"
+EXAMPLE = "irchroma flicker colored.mp4 --input infrared.mp4 --json flicker.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,25 +31,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a video of the same scene in real color; gives the flow for the warping error",
     )
     add("--json", type=Path, metavar="FILE", help="write every value here (- shows it), frame by frame too")
-    add("--plot", type=Path, metavar="FILE.png", help="draw the values over time")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print three lines, write the files that were asked for."""
-    for path in (args.json, args.plot):
-        if path is not None and not path.parent.is_dir():
-            raise EngineOptionError(f"no folder to write {path} into: make {path.parent} first")
-    if args.plot is not None and args.plot.suffix.lower() != ".png":
-        raise EngineOptionError(f"--plot writes PNG, got {args.plot.name}: name it {args.plot.stem}.png")
+    """Measure, print three lines, write the file that was asked for."""
+    if args.json is not None and not args.json.parent.is_dir():
+        raise EngineOptionError(f"no folder to write {args.json} into: make {args.json.parent} first")
     report = measure_flicker(args.video, args.reference, args.input)
     if args.json is not None:
         values = {"video": args.video.name, **report.as_json()}
         show_json(args.json, json.dumps(values, indent=1) + "\n")
-    if args.plot is not None:
-        good, png = cv2.imencode(".png", cv2.cvtColor(draw_report(report), cv2.COLOR_RGB2BGR))
-        if not good:
-            raise EngineOptionError(f"could not draw {args.plot}")
-        args.plot.write_bytes(png.tobytes())
     print("\n".join(describe(report)), file=words_of(args.json))
     return 0
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from irchroma.calibration.machine_speed import Demand, MachineSpeed, Stage
@@ -21,7 +20,7 @@ from irchroma.calibration.settings_choice import (
     settings_toml,
 )
 from irchroma.engines.neural.speed.ladder import MEASURED, Rung, candidates, quality
-from irchroma.launch.commands.calibrate.speed import CHOSEN, add_arguments, draw_speed
+from irchroma.launch.commands.calibrate.speed import add_arguments
 from irchroma.launch.run.settings.options import RunConfig, load
 
 if sys.version_info >= (3, 11):
@@ -124,13 +123,3 @@ def test_a_latency_that_nobody_asked_for_is_the_run_s_own(tmp_path: Path) -> Non
         path.write_text(settings_toml(chosen, speed, demand, (), "a machine"))
         assert ("auto_latency_ms" in path.read_text()) == (demand is DEMAND)
         assert load(path, {}).auto_latency_ms == limit_ms
-
-
-def test_the_chart_marks_what_is_chosen() -> None:
-    speed = machine(10.0)
-    chosen = rank(speed, DEMAND)[0]
-    picture = draw_speed(chosen, speed, DEMAND)
-    assert picture.dtype == np.uint8
-    rows = np.flatnonzero((picture == CHOSEN).all(2).sum(1) > 10)
-    bars = 1 + np.count_nonzero(np.diff(rows) > 3)
-    assert 5 <= bars <= 8  # the heading; decode, tone map, steadying, upsampling, network, encoder

@@ -58,7 +58,7 @@ def test_flicker_against_a_steady_reference_is_seen_by_every_measure(
     other = np.clip(picture + np.array([0, 0, 30], np.int16), 0, 255).astype(np.uint8)
     video = write_video(tmp_path / "flicker.avi", [picture, other] * 4)
     still = write_video(tmp_path / "still.avi", [picture] * 8)
-    files = ["--json", str(tmp_path / "f.json"), "--plot", str(tmp_path / "f.png")]
+    files = ["--json", str(tmp_path / "f.json")]
     assert main(["flicker", str(video), "--reference", str(still), "--input", str(still), *files]) == 0
     report = json.loads((tmp_path / "f.json").read_text())
     assert report["static_ab"] > 3
@@ -66,7 +66,6 @@ def test_flicker_against_a_steady_reference_is_seen_by_every_measure(
     assert report["warping_error"] > 100 * max(report["reference_warping_error"], 1e-6)
     assert report["reference_cdc"] == 0
     assert len(report["series"]["warping_error"]) == 8
-    assert cv2.imread(str(tmp_path / "f.png")).shape[1] == 1200
 
 
 @pytest.mark.parametrize("make", ["absent", "text", "empty", "one frame"])
@@ -106,10 +105,10 @@ def test_an_input_of_another_shape_is_refused_and_one_of_another_size_is_not(
     assert "other.avi is 128x48 and what is measured 128x96: expected the same" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("flag", "name"), [("--plot", "plot.jpg"), ("--json", "nowhere/f.json")])
 def test_a_file_that_cannot_be_written_is_refused_before_measuring(
-    flag: str, name: str, tmp_path: Path, picture: np.ndarray, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    video = write_video(tmp_path / "video.avi", [picture] * 3)
-    assert main(["flicker", str(video), flag, str(tmp_path / name)]) == 1
-    assert Path(name).name in capsys.readouterr().err
+    assert (
+        main(["flicker", str(tmp_path / "not-looked-for"), "--json", str(tmp_path / "nowhere/f.json")]) == 1
+    )
+    assert "nowhere/f.json" in capsys.readouterr().err
