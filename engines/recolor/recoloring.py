@@ -39,6 +39,9 @@ QUARTERED_CHROMA = 1_500_000
 """Pixels from which a video's chroma is made at a quarter of the size, by models that vary more slowly still,
 and brought to half."""
 
+CHROMA_CONTRAST = 0.03
+"""Luma contrast, [0, 1], above which color follows the luma's edges."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecolorOptions:
@@ -48,7 +51,6 @@ class RecolorOptions:
         mode: `full` (the base tone is the network's too) or `chroma` (the sensor's luma kept exactly).
         chroma_limit: largest sqrt(Cb^2 + Cr^2) in 8-bit levels that is shown; None for no limit.
         radius_px: of the guided filter's windows, in work pixels.
-        chroma_contrast: luma contrast, [0, 1], above which color follows the luma's edges.
         unsure, sure: confidence up to which nothing of the network's color and tone is shown, and from which
             all of it is.
         instead: what is shown where it is not: the sensor's `gray`, or a calm `palette` by luma; `auto` for
@@ -58,7 +60,6 @@ class RecolorOptions:
     mode: Mode = "full"
     chroma_limit: float | None = None
     radius_px: int = 3
-    chroma_contrast: float = 0.03
     unsure: float = UNSURE
     sure: float = SURE
     instead: Unsure = "auto"
@@ -249,7 +250,7 @@ class Recoloring:
             cb, cr = color_space.within(self.options.chroma_limit / 255, [cb, cr])
         if self.look.unlit is not None and darkness > 0:
             cb, cr = night.evened((cb, cr), guide, night_px, darkness)
-        blue, red = (guided.fit(seen, plane, self.options.chroma_contrast) for plane in (cb, cr))
+        blue, red = (guided.fit(seen, plane, CHROMA_CONTRAST) for plane in (cb, cr))
         return Models(tone, (blue, red))
 
     def _believed(

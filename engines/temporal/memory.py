@@ -22,6 +22,8 @@ ANCHOR_WEIGHT = 0.5
 LEAST_CONFIDENCE = 0.05
 LEAST_TRUST = 0.02
 """Of an answer that was carried to another surface: nothing beside any other, but better than none."""
+SETTLE_MOVING_S = 0.25
+"""`settle_s` of a pixel that moves, shorter since every warp blurs a little."""
 JUMP_SHARE = 0.3
 """Weight of an answer in the frame of a gain jump, whose luma was mended by an estimated curve."""
 BLEND_SCALE = np.float32(1000.0)
@@ -83,13 +85,11 @@ def _at(planes: Plane, size: tuple[int, int]) -> Plane:
 class ColorMemory:
     """A weighted mean, per piece of the scene, of what the network has said; older answers fade.
 
-    `settle_s` and `settle_moving_s` are the time constants, seconds, with which evidence fades where the
-    picture stands still and where it moves.
+    `settle_s` is the time constant, seconds, with which evidence fades where the picture stands still.
     """
 
-    def __init__(self, settle_s: float, settle_moving_s: float) -> None:
+    def __init__(self, settle_s: float) -> None:
         self._settle_s = settle_s
-        self._settle_moving_s = settle_moving_s
         self.clear()
 
     def clear(self) -> None:
@@ -121,7 +121,7 @@ class ColorMemory:
         still = math.exp(-seen.elapsed_s / self._settle_s)
         weight *= np.float32(still)
         if seen.half_moving is not None and seen.half_area is not None:
-            faster = math.exp(-seen.elapsed_s / self._settle_moving_s) / still
+            faster = math.exp(-seen.elapsed_s / SETTLE_MOVING_S) / still
             weight[seen.half_area] *= 1.0 + seen.half_moving * np.float32((faster - 1.0) / 255.0)
         if seen.trust is not None:
             weight *= seen.trust

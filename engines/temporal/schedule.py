@@ -12,6 +12,8 @@ BUSY = 0.8
 PATIENCE = 5.0
 MOST_FRAMES = 8
 """Frames that one answer of the network stands for at most."""
+LONGEST_SKIP_S = 0.14
+"""With `auto`, the longest time without a network's color."""
 
 
 class ColorSchedule:
@@ -20,17 +22,15 @@ class ColorSchedule:
     Every n-th counts from the first frame of the video, whatever was asked for beside: whoever begins at
     another n-th frame asks for the same ones.
 
-    `longest_s` is the longest time without the network's color, and `settle_s` the time after the start
-    of a scene in which every frame is asked for; both only for `auto`, in seconds. `every` may be changed
-    between frames.
+    `settle_s` is the time after the start of a scene, seconds, in which `auto` asks for every frame. `every`
+    may be changed between frames.
 
     Attributes:
         frames: that an answer to the newest frame stands for: those since the last one that was asked for.
     """
 
-    def __init__(self, every: int | Literal["auto"], longest_s: float, settle_s: float) -> None:
+    def __init__(self, every: int | Literal["auto"], settle_s: float) -> None:
         self.every = every
-        self._longest_s = longest_s
         self._settle_s = settle_s
         self._cost_s = 0.0
         self.restart()
@@ -68,7 +68,7 @@ class ColorSchedule:
             patience = PATIENCE if busy else 1.0
             settling = self._scene_s < self._settle_s and not busy
             moving = new > NEW_SHARE * patience or speed_px > FAST_PX * patience
-            needs = urgent or settling or moving or self._skipped_s >= self._longest_s
+            needs = urgent or settling or moving or self._skipped_s >= LONGEST_SKIP_S
         else:
             needs = urgent or number % self.every == 0 or self._skipped_frames >= self.every
         if needs:

@@ -35,12 +35,9 @@ class TemporalOptions:
     Attributes:
         settle_s: time constant of a still pixel's color: after a change of the network's mind it has
             moved by 63 % in this time, whatever the frame rate and however many frames were dropped.
-        settle_moving_s: the same for a pixel that moves, shorter since every warp blurs a little.
         gain_settle_s: time in which the displayed brightness lets in 63 % of a gain jump.
         steady_brightness: undo gain jumps of the camera in the displayed luma.
         color_every: run the network every n-th frame, or `auto`: as seldom as the scene allows.
-        longest_skip_s: with `auto`, the longest time without a network's color.
-        forget_s: a gap in time after which the past is forgotten.
         half_color: where the frame is so large that its color is modeled at half the work size, keep it at
             that size: a third of the time, and 50 dB from the other way. GPUs keep all of it.
         device_motion: a GPU that colors searches for the motion too; False: OpenCV does, on the CPU, and the
@@ -48,17 +45,14 @@ class TemporalOptions:
     """
 
     settle_s: float = 1.5
-    settle_moving_s: float = 0.25
     gain_settle_s: float = 4.0
     steady_brightness: bool = True
     color_every: int | Literal["auto"] = 1
-    longest_skip_s: float = 0.14
-    forget_s: float = 2.0
     half_color: bool = True
     device_motion: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("settle_s", "settle_moving_s", "gain_settle_s", "longest_skip_s", "forget_s"):
+        for name in ("settle_s", "gain_settle_s"):
             if not getattr(self, name) > 0:
                 raise EngineOptionError(f"{name} must be above 0 seconds, got {getattr(self, name)!r}")
         every = self.color_every
@@ -72,6 +66,8 @@ Luma = NDArray[np.uint8]
 ANCHOR_FRAMES = 3
 FREEZE_S = 0.15
 """A repetition shorter than this is a duplicated frame, not a freeze."""
+FORGET_S = 2.0
+"""A gap in time after which the past is forgotten."""
 
 
 class TemporalStage:
@@ -101,10 +97,8 @@ class TemporalStage:
         self._motion = MotionEstimator(search)
         self._agreement = Agreement()
         self._brightness = BrightnessKeeper(self.options.gain_settle_s)
-        self._schedule = ColorSchedule(
-            self.options.color_every, self.options.longest_skip_s, min(0.6, self.options.settle_s)
-        )
-        self._memory = ColorMemory(self.options.settle_s, self.options.settle_moving_s)
+        self._schedule = ColorSchedule(self.options.color_every, min(0.6, self.options.settle_s))
+        self._memory = ColorMemory(self.options.settle_s)
         self.reset()
 
     def reset(self) -> None:
@@ -186,7 +180,7 @@ class TemporalStage:
                     shown=shown,
                 )
             half = _half(luma) if half is None else half
-            if elapsed_s < self.options.forget_s or self._held_s > 0:
+            if elapsed_s < FORGET_S or self._held_s > 0:
                 seen = self._compare(half_before, half, size, elapsed_s + self._held_s)
                 if seen is not None:
                     self._luma, self._half = luma, half

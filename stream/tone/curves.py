@@ -26,6 +26,12 @@ SHOULDER = 30.0
 HEIGHT = 255.0 - TOE - SHOULDER
 """Levels of luma between the limits."""
 
+PLATEAU = 2.5
+"""No value weighs more than so many times the mean density between the limits: 1 is nearly linear, 10 nearly
+full equalization."""
+LINEAR_SHARE = 0.35
+"""Part of plateau equalization's output, in [0, 1], that is given to all values alike."""
+
 DIM_MEDIAN = (38.0, 56.0)
 """Levels: pictures whose median is up to the first are dim, from the second on they are not."""
 DIM_SPREAD = (28.0, 44.0)
@@ -120,24 +126,13 @@ def span_curve(lo: float, hi: float, levels: int) -> Curve:
     return np.clip(ramp, 0.0, 255.0, out=ramp)
 
 
-def plateau_curve(
-    histogram: NDArray[np.float32],
-    lo: float,
-    hi: float,
-    *,
-    plateau: float,
-    linear_share: float,
-    steepest: float = math.inf,
-) -> Curve:
+def plateau_curve(histogram: NDArray[np.float32], lo: float, hi: float, steepest: float) -> Curve:
     """Histogram equalization whose slope is held below a plateau, between the limits.
 
     Args:
         histogram: (levels,) float32 weights.
         lo: lower limit, a sensor value.
         hi: upper limit, above `lo`.
-        plateau: no value weighs more than this many times the mean density between the limits: 1 is
-            nearly linear, 10 nearly full equalization.
-        linear_share: part of the output, in [0, 1], that is given to all values alike.
         steepest: levels of luma for one sensor value that the curve never exceeds, unless a straight line
             between the limits does.
     """
@@ -152,15 +147,15 @@ def plateau_curve(
     shape = np.zeros(levels, np.float32)
     if mean <= 0.0:
         return linear_curve(lo, hi, levels)
-    density = np.minimum(inside * np.float32(1 / mean), np.float32(plateau))
+    density = np.minimum(inside * np.float32(1 / mean), np.float32(PLATEAU))
     density += 1 - density.mean()  # what the plateau cuts off is given to all values alike
-    allowed = (steepest * (hi - lo) / HEIGHT - linear_share) / max(1 - linear_share, 1e-6)
+    allowed = (steepest * (hi - lo) / HEIGHT - LINEAR_SHARE) / max(1 - LINEAR_SHARE, 1e-6)
     most = float(density.max())
     if most > allowed:
         density = 1 + (density - 1) * np.float32(max(allowed - 1, 0.0) / max(most - 1, 1e-6))
     running = np.cumsum(density, dtype=np.float64)
     running = (running - running[0]) / (running[-1] - running[0])
     ramp = np.clip((np.arange(first, last + 1) - lo) / (hi - lo), 0.0, 1.0)
-    shape[first : last + 1] = (1 - linear_share) * running + linear_share * ramp
+    shape[first : last + 1] = (1 - LINEAR_SHARE) * running + LINEAR_SHARE * ramp
     shape[last + 1 :] = 1.0
     return bend(shape, lo, hi, levels)

@@ -11,12 +11,21 @@ from numpy.typing import NDArray
 
 from irchroma.stream.tone.curves import quantiles
 from irchroma.stream.tone.gain_jump import GainJump
-from irchroma.stream.tone.options import ToneMapOptions
 
 LEARN_NS = 100_000_000
 """The memory learns at most every so often; a frame in between is only compared with it."""
 LONGEST_STEP_S = 2.0
 """After a longer silence the memory steps no further than this."""
+LOW, HIGH = 0.5, 99.5
+"""Percentiles of the scene that set the limits."""
+LEAST_SPAN_COUNTS, LEAST_SPAN_LEVELS = 64.0, 24.0
+"""The limits are never closer than this, so that a flat scene's noise stays small."""
+SETTLE_S, FOLLOW_S = 20.0, 0.5
+"""Time constants in a scene that is only being walked through, and after it has changed as a whole."""
+CALM_SPEED = 0.3
+"""Levels a second, the fastest that luma moves in a calm scene."""
+DEAD_BAND = 4.0
+"""Levels by which the curve may be off before it moves at all."""
 STRANGE = 0.85
 """Share of the picture that must have other values for the memory to start afresh."""
 CALM, CHANGED = 0.3, 0.6
@@ -50,10 +59,9 @@ class SceneMemory:
         limits: the sensor values for the ends of the scene; they follow it.
     """
 
-    def __init__(self, options: ToneMapOptions, seen: Histogram, pts_ns: int, span: float = 0.0) -> None:
+    def __init__(self, seen: Histogram, pts_ns: int, span: float = 0.0) -> None:
         """Start from one frame's histogram; the limits are at least `span` apart, see `require_span`."""
-        self._options = options
-        self._least_span = options.min_span or (64.0 if len(seen) > 256 else 24.0)
+        self._least_span = LEAST_SPAN_COUNTS if len(seen) > 256 else LEAST_SPAN_LEVELS
         self._min_span = max(self._least_span, span)
         self.histogram = self._settled = seen
         self.limits = self._ends(seen)
@@ -62,7 +70,7 @@ class SceneMemory:
         self._goals = self.limits
 
     def require_span(self, span: float) -> None:
-        """From the next look on, the limits are to be at least so far apart (or `min_span`)."""
+        """From the next look on, the limits are to be at least so far apart (or the least span)."""
         self._min_span = max(self._least_span, span)
 
     def is_strange(self, seen: Histogram) -> bool:
@@ -83,7 +91,6 @@ class SceneMemory:
 
     def learn(self, seen: Histogram, pts_ns: int) -> CurveStep | None:
         """Take in a frame's histogram; None while the next look is not due."""
-        options = self._options
         if not self.is_due(pts_ns):
             return None
         dt_s = min((pts_ns - self.learned_ns) * 1e-9, LONGEST_STEP_S)
@@ -91,11 +98,11 @@ class SceneMemory:
         self._age_s += dt_s
         changed = change(self._settled, seen, self.limits)
         urgency = min(max((changed - CALM) / (CHANGED - CALM), 0.0), 1.0)
-        settle_s = min(options.settle_s, max(self._age_s, options.follow_s))
+        settle_s = min(SETTLE_S, max(self._age_s, FOLLOW_S))
         hurry = min(2 * urgency, 1.0)  # the memory must be ahead of the curve, which is held to a speed
-        part = 1 - math.exp(-dt_s / (settle_s ** (1 - hurry) * options.follow_s**hurry))
+        part = 1 - math.exp(-dt_s / (settle_s ** (1 - hurry) * FOLLOW_S**hurry))
         self.histogram = cv2.addWeighted(self.histogram, 1 - part, seen, part, 0).ravel()
-        step = CurveStep(1 - math.exp(-dt_s / options.follow_s), options.calm_speed * RUSH**urgency * dt_s)
+        step = CurveStep(1 - math.exp(-dt_s / FOLLOW_S), CALM_SPEED * RUSH**urgency * dt_s)
         self._move_limits(seen, step)
         return step
 
@@ -117,7 +124,7 @@ class SceneMemory:
 
     def settle(self) -> None:
         """The curve fits the memory: from now on, changes are told against it as it is."""
-        near = self._options.dead_band / 255 * (self.limits[1] - self.limits[0])
+        near = DEAD_BAND / 255 * (self.limits[1] - self.limits[0])
         if all(abs(goal - limit) <= near for goal, limit in zip(self._goals, self.limits, strict=True)):
             self._settled = self.histogram
 
@@ -136,7 +143,7 @@ class SceneMemory:
 
     def _ends(self, histogram: Histogram) -> tuple[float, float]:
         """The limits that a histogram asks for."""
-        lo, hi = quantiles(histogram, np.array([self._options.low, self._options.high]) / 100)
+        lo, hi = quantiles(histogram, np.array([LOW, HIGH]) / 100)
         span = min(self._min_span, len(histogram) - 1.0)
         if hi - lo < span:
             lo = min(max((lo + hi - span) / 2, 0.0), len(histogram) - 1 - span)

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from irchroma.stream.sensor.stripes import StripeTracker
 from irchroma.stream.tone.memory import SceneMemory
-from irchroma.stream.tone.options import ToneMapOptions
 from irchroma.stream.tone.sensor_noise import NoiseMeter, StripeRemoval
 
 _TOLD = "told"
-_NOT_TOLD = ("options", "_options", "_clahe", "_dither", "_solvers")  # what a new one has anyway
+_NOT_TOLD = ("options", "_clahe", "_dither", "_solvers")  # what a new one has anyway
 
 
 def as_arrays(part: Any) -> dict[str, NDArray[Any]]:
@@ -25,13 +24,13 @@ def as_arrays(part: Any) -> dict[str, NDArray[Any]]:
     return {**arrays, _TOLD: np.frombuffer(told.encode(), np.uint8)}
 
 
-def from_arrays(part: Any, arrays: Mapping[str, NDArray[Any]], options: ToneMapOptions) -> None:
+def from_arrays(part: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Give a tone map the attributes that `as_arrays` told.
 
     Raises:
         KeyError, ValueError, TypeError: the arrays are something else.
     """
-    _take(part, json.loads(arrays[_TOLD].tobytes())["has"], arrays, options)
+    _take(part, json.loads(arrays[_TOLD].tobytes())["has"], arrays)
 
 
 def _told(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
@@ -50,30 +49,27 @@ def _told(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
     return {"of": type(value).__name__, "has": has}
 
 
-def _take(
-    part: Any, has: dict[str, Any], arrays: Mapping[str, NDArray[Any]], options: ToneMapOptions
-) -> None:
+def _take(part: Any, has: dict[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
     for name, told in has.items():
-        setattr(part, name, _value(told, arrays, options))
+        setattr(part, name, _value(told, arrays))
 
 
-def _value(told: Any, arrays: Mapping[str, NDArray[Any]], options: ToneMapOptions) -> Any:
+def _value(told: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
     """The value that `_told` was given."""
     if isinstance(told, list):
-        return [_value(one, arrays, options) for one in told]
+        return [_value(one, arrays) for one in told]
     if not isinstance(told, dict):
         return told
     if "array" in told:
         return arrays[told["array"]][()]
     if "tuple" in told:
-        return tuple(_value(one, arrays, options) for one in told["tuple"])
+        return tuple(_value(one, arrays) for one in told["tuple"])
     part: Any
     if told["of"] == "SceneMemory":
         part = SceneMemory.__new__(SceneMemory)
-        part._options = options
     elif told["of"] == "StripeTracker":
-        part = StripeTracker(_value(told["has"]["size"], arrays, options), 0.0)
+        part = StripeTracker(_value(told["has"]["size"], arrays), 0.0)
     else:
         part = {"NoiseMeter": NoiseMeter, "StripeRemoval": StripeRemoval}[told["of"]]()
-    _take(part, told["has"], arrays, options)
+    _take(part, told["has"], arrays)
     return part

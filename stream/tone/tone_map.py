@@ -1,16 +1,16 @@
 """The tone map (AGC): sensor counts or 8-bit luma to steady, well spread 8-bit luma.
 
-It has a memory. A reference histogram follows the scene slowly (`settle_s`), so that an object that
+It has a memory. A reference histogram follows the scene slowly (`SETTLE_S`), so that an object that
 comes and goes hardly enters it; only when the picture as a whole changes (its histogram no longer
 overlaps the one that the curve was made for: a gain jump, another scene) does it follow fast
-(`follow_s`), and where hardly a value is known, at once. The curve made from it moves only when it is off
-by more than a dead band, and in a calm scene no faster than `calm_speed` levels a second. Where the
+(`FOLLOW_S`), and where hardly a value is known, at once. The curve made from it moves only when it is off
+by more than a dead band, and in a calm scene no faster than `CALM_SPEED` levels a second. Where the
 camera's own gain or offset jumps from one frame to the next, memory and curve jump along, and luma stays
 as it was, unless that one jump takes a dim 8-bit picture to one that needs no lift: a lamp, shown as it is.
 A scene that comes back soon (`RETURN_NS`) after another, such as black frames, has its curve of before.
 All times are seconds of pts, whatever the frame rate.
 
-It knows the sensor's noise: no value is amplified so far that noise exceeds `noise_levels` levels of luma
+It knows the sensor's noise: no value is amplified so far that noise exceeds `NOISE_LEVELS` levels of luma
 (standard deviation). Where a scene has little more than noise to show, its contrast is given up rather.
 Stripes that are found in counts are taken out first. Luma that comes in 8 bits goes out as it came, unless
 the picture is dim or flat: then it is spread, with the same memory and the same bound on noise.
@@ -46,13 +46,18 @@ from irchroma.stream.tone.curves import (
     span_curve,
 )
 from irchroma.stream.tone.gain_jump import GainJump, find_gain_jump
-from irchroma.stream.tone.memory import CALM, CurveStep, Histogram, SceneMemory
+from irchroma.stream.tone.memory import CALM, DEAD_BAND, CurveStep, Histogram, SceneMemory
 from irchroma.stream.tone.options import Method, ToneMapOptions
 from irchroma.stream.tone.remembering import as_arrays, from_arrays
 from irchroma.stream.tone.sensor_noise import NoiseMeter, StripeRemoval
 
 SAMPLE = 16384
 """About as many pixels of a frame are looked at, on a fixed grid."""
+NOISE_LEVELS = 3.5
+"""Largest standard deviation, in levels of luma, that the sensor's noise may be amplified to; contrast ends
+where more of it would only show noise."""
+CLAHE_CLIP = 1.5
+"""CLAHE's contrast limit."""
 LIFTED_SPAN = 72.0
 """Levels of an 8-bit picture that are spread over the whole range at most."""
 AS_IT_IS: Curve = np.arange(256, dtype=np.float32)
@@ -97,7 +102,7 @@ class ToneMap:
         self._locked = False
         self._noise = NoiseMeter()
         self._stripes = StripeRemoval()
-        self._clahe = cv2.createCLAHE(clipLimit=self.options.clahe_clip, tileGridSize=(8, 8))
+        self._clahe = cv2.createCLAHE(clipLimit=CLAHE_CLIP, tileGridSize=(8, 8))
         self.reset()
 
     def reset(self) -> None:
@@ -166,7 +171,7 @@ class ToneMap:
             StreamError: it is no such memory.
         """
         try:
-            from_arrays(self, remembered, self.options)
+            from_arrays(self, remembered)
         except (KeyError, ValueError, TypeError) as error:
             raise StreamError(f"this is no tone map's memory: {error!r}") from error
 
@@ -282,7 +287,7 @@ class ToneMap:
                 self._left = (self._memory, self._noise, self._curve, pts_ns)
             self._noise = NoiseMeter()
             self._noise.look(pixels, 0.0)
-        self._memory = SceneMemory(self.options, seen, pts_ns, self._least_span(method))
+        self._memory = SceneMemory(seen, pts_ns, self._least_span(method))
         self._gliding = False
         self._curve = self._lut = None
         target = self._target(self._memory, method)
@@ -318,7 +323,7 @@ class ToneMap:
 
     def _least_span(self, method: Method) -> float:
         """Sensor values between the limits, below which a straight line would show too much noise."""
-        least = HEIGHT * self.noise / self.options.noise_levels
+        least = HEIGHT * self.noise / NOISE_LEVELS
         return max(least, LIFTED_SPAN) if method == "lift" else least
 
     def _target(self, memory: SceneMemory, method: Method) -> Curve | None:
@@ -329,14 +334,7 @@ class ToneMap:
         share = lift_share(memory.histogram) if method == "lift" else 1.0
         if share <= 0.0:
             return None
-        curve = plateau_curve(
-            memory.histogram,
-            lo,
-            hi,
-            plateau=self.options.plateau,
-            linear_share=self.options.linear_share,
-            steepest=self.options.noise_levels / self.noise,
-        )
+        curve = plateau_curve(memory.histogram, lo, hi, NOISE_LEVELS / self.noise)
         return lifted_curve(curve, share) if method == "lift" else curve
 
     def _glide(self, memory: SceneMemory, target: Curve, allowed: CurveStep) -> None:
@@ -344,7 +342,7 @@ class ToneMap:
         curve = AS_IT_IS if self._curve is None else self._curve
         at = quantiles(memory.histogram, np.linspace(0.01, 0.99, 33)).astype(np.intp)
         off = float(np.abs(target[at] - curve[at]).max())
-        self._gliding = off > (1.0 if self._gliding else self.options.dead_band)
+        self._gliding = off > (1.0 if self._gliding else DEAD_BAND)
         if not self._gliding:
             memory.settle()
             return

@@ -19,6 +19,8 @@ Rgb = NDArray[np.uint8]
 
 READINGS = ("rate", "latency", "engine", "time", "spot", "camera")
 MARK = "synthetic color"
+REFRESH_S = 0.25
+"""Readings change at most so often, as nobody reads 30 numbers a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,10 @@ class OsdOptions:
     Attributes:
         show: readings, any of `READINGS`; empty for none.
         mark: say "synthetic color" on a network's color.
-        refresh_s: readings change at most so often, as nobody reads 30 numbers a second.
     """
 
     show: tuple[str, ...] = ()
     mark: bool = True
-    refresh_s: float = 0.25
 
     def __post_init__(self) -> None:
         unknown = [word for word in self.show if word not in READINGS]
@@ -123,7 +123,7 @@ class Osd:
 
         Args:
             rgb: (H, W, 3) uint8 as composed for `view`, not written to.
-            readings: the latest; those shown follow every `refresh_s` of pts.
+            readings: the latest; those shown follow every `REFRESH_S` of pts.
             pts_ns: the frame's time.
             view: says where the color is: the mark belongs to it, and so does the spot of "side".
 
@@ -133,7 +133,7 @@ class Osd:
         if min(rgb.shape[:2]) < SMALLEST_PX:
             return rgb
         since_s = (pts_ns - self._shown_ns) * 1e-9
-        if self._shown is None or not 0 <= since_s < self.options.refresh_s:
+        if self._shown is None or not 0 <= since_s < REFRESH_S:
             self._shown, self._shown_ns = readings, pts_ns
         drawings = self._drawings(self._shown, readings.synthetic, rgb, view or ViewOptions())
         if not drawings:

@@ -22,7 +22,7 @@ from irchroma.engines.gpu.device import Block
 from irchroma.engines.gpu.kernels.source import frame_state_struct
 from irchroma.engines.recolor.color_space import video_to_rgb
 from irchroma.engines.temporal.gain import Curve, split_curve
-from irchroma.engines.temporal.memory import ANCHOR_WEIGHT, JUMP_SHARE, Observation
+from irchroma.engines.temporal.memory import ANCHOR_WEIGHT, JUMP_SHARE, SETTLE_MOVING_S, Observation
 from irchroma.engines.temporal.motion import Area
 from irchroma.engines.temporal.stage import TemporalOptions, half_size
 
@@ -108,7 +108,7 @@ class FrameWriter:
         if seen.half_area is None:
             return self._layout.still_nbytes
         state.moving = 1
-        state.faster = math.exp(-seen.elapsed_s / self._options.settle_moving_s) / state.still - 1.0
+        state.faster = math.exp(-seen.elapsed_s / SETTLE_MOVING_S) / state.still - 1.0
         state.half_area = _corners(seen.half_area)
         state.area = _corners(self._whole(seen.half_area))
         if seen.half_source is None:

@@ -255,7 +255,7 @@ class RecolorSteps:
             dark_windows = Night(self._count, begins, full)
             wide = self._windows.seen(guide, night_px, "night", night=dark_windows)
             self._windows.even(faded, guide, wide, Fit(night_px, night.CONTRAST), dark_windows)
-        how = Fit(radius_px, self._options.chroma_contrast, float(recoloring.NEUTRAL) if lifted else 0.0)
+        how = Fit(radius_px, recoloring.CHROMA_CONTRAST, float(recoloring.NEUTRAL) if lifted else 0.0)
         return self._windows.fit(faded, guide, seen, how, "chroma")
 
     def _applied(

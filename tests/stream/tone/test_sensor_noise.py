@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from irchroma.stream.tone import sensor_noise
 from irchroma.stream.tone.options import ToneMapOptions
 from irchroma.stream.tone.sensor_noise import NoiseMeter, StripeRemoval
-from irchroma.stream.tone.tone_map import ToneMap
+from irchroma.stream.tone.tone_map import NOISE_LEVELS, ToneMap
 
 SIZE = (120, 160)
 SECOND = 1_000_000_000
@@ -58,7 +58,7 @@ def test_noise_stays_below_the_visible_level_however_little_contrast_there_is(
         luma = tone_map.apply(counts(span, 5.0, number), number * SECOND // 9)
     clean = tone_map.apply(np.rint(scene(span)).astype(np.uint16), 7 * SECOND, held=True)
     shown = (luma.astype(float) - clean)[60:]
-    assert shown.std() < 1.15 * options.noise_levels
+    assert shown.std() < 1.15 * NOISE_LEVELS
 
 
 def test_a_scene_with_contrast_is_shown_as_if_there_were_no_noise() -> None:

@@ -148,7 +148,7 @@ def test_the_color_memory_gathers_carries_and_forgets_alike(
     on_device: OnDevice, every: int, size: tuple[int, int]
 ) -> None:
     options = TemporalOptions(color_every=every)
-    stage, memory = TemporalStage(options), ColorMemory(options.settle_s, options.settle_moving_s)
+    stage, memory = TemporalStage(options), ColorMemory(options.settle_s)
     layout = FrameLayout(size, size)
     block = np.zeros(layout.nbytes, np.uint8)
     writer = FrameWriter(layout, block, options)
