@@ -36,7 +36,13 @@ class SourceRefused(SourceError, PermissionError):
 
 
 class SinkError(StreamError, OSError):
-    """A sink cannot be opened or written."""
+    """A sink cannot be opened or written.
+
+    Attributes:
+        told: a remark has said it already.
+    """
+
+    told = False
 
 
 class StreamOptionError(StreamError, ValueError):

@@ -257,7 +257,7 @@ class SinkWriter:
         delay_s = self._deadlines.first_delay_s
         opened, opened_s = False, math.inf
         try:
-            while not self._ending.is_set() or first:
+            while first or not self._ending.is_set():
                 sink = self._sink
                 try:
                     if not first:
@@ -345,15 +345,13 @@ class SinkWriter:
         return made
 
     def _may_reopen(self, error: SinkError, held: bool) -> bool:
-        """True for a live sink that has been open, or may be later.
-
-        Its loss is said once, and again only if it had `held`.
-        """
+        """True for a live sink that has been open, or may be later; its loss is news if it had `held`."""
         again = self._opened.is_set() or self._or_later
         if self._remake is None or self._ending.is_set() or not again:
             return False
         if self.reason is None:
-            log.log(logging.WARNING if held else logging.INFO, "sink lost: %s; trying again", error)
+            level = logging.WARNING if held and not error.told else logging.INFO
+            log.log(level, "sink lost: %s; trying again", error)
         self.reason = str(error)
         return True
 

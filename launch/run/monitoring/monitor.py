@@ -170,11 +170,13 @@ class Monitor:
         }
 
     def require_clean(self) -> None:
-        """StreamError where `strict` is asked for and the run was not all that was asked.
+        """StreamError where what was to be kept is lost, or `strict` is asked for and not all was as asked.
 
         That a live source's newest frame is shown rather than each of them is what was asked: those that gave
         way are counted and do not fail it. What a recording or the raw track lacks does.
         """
+        if lost := self.remarks.lost():
+            raise StreamError(f"the run is over, but not all was kept: {lost}")
         live = self.loop is not None and self.loop.reader.info is not None and self.loop.reader.info.live
         remarks = [one for one in self.remarks.listed() if not (live and one["text"] == _GAVE_WAY)]
         if self._config.strict and remarks:
@@ -205,7 +207,7 @@ class Monitor:
         Args:
             failure: why the run was given up; None where it was not.
         """
-        self.health.stop(failure)
+        self.health.stop(failure or self.remarks.lost() or None)
         if self._hook is not None:
             self._hook.close()
         if self._progress is not None:

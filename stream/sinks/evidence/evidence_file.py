@@ -159,10 +159,10 @@ class EvidenceFile:
         self._file.write(head)
         self._syncing.shutdown()
         os.fsync(self._file.fileno())
-        kept = self._place.kept
+        gone = None if self._place.kept else self._place.gone(self.frames)
         self._file.close()
-        if not kept:
-            raise self._place.gone()
+        if gone is not None:
+            raise gone
 
     def _enter(
         self, time_ns: int, duration_ns: int, facts: dict[str, Any], packets: list[Packet], signed: bool
@@ -182,7 +182,7 @@ class EvidenceFile:
             OSError: the disk could not keep what it was given before.
             SinkError: the file is no longer there.
         """
-        self._place.look()
+        self._place.look(self.frames)
         if self._synced is not None:
             if not self._synced.done():
                 return

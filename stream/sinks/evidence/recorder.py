@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -29,7 +30,7 @@ from irchroma.stream.sinks.evidence.evidence_file import (
     key_name,
 )
 from irchroma.stream.sinks.evidence.signing import Signer
-from irchroma.stream.sinks.files.file_sink import check_writable, made_beside
+from irchroma.stream.sinks.files.file_sink import check_room_beside, made_beside
 from irchroma.stream.sinks.files.retention import Retention
 from irchroma.stream.sinks.files.segmented_sink import numbered
 
@@ -107,14 +108,15 @@ class EvidenceRecorder:
         self._sound_asked = False
         self._base_ns = self._begun_ns = 0
         self._live, self._files, self._frames = False, 0, 0
+        self._run: Context = copy_context()
         self.failure: SinkError | None = None
 
     def opens(self, number: int, track: object, live: bool) -> None:
         """A track begins; one that was there before has been given up."""
         with self._lock:
-            if not self._open_tracks:
-                check_writable(self.path.parent / f".{self.path.name}.probe")
-                (self.path.parent / f".{self.path.name}.probe").unlink()
+            if not self._open_tracks or self.failure is not None:
+                check_room_beside(self.path)
+            self._run = copy_context()
             if self.failure is not None:  # what the disk did not take is gone; the chain goes on
                 self._give_up_file()
                 self.failure = None
@@ -134,7 +136,7 @@ class EvidenceRecorder:
         with self._lock:
             if self.failure is None:
                 self._waiting[number].append(waiting)
-                self._guarded_drain()
+                self._run.run(self._guarded_drain)  # the encoder's thread is no run's
 
     def ends(self, number: int, track: object) -> None:
         """No more comes of that track. The file is finished with the last one.

@@ -201,7 +201,7 @@ class FileSink(PipelineSink):
     def _look(self) -> None:
         """SinkError where its file is gone: what is in it is finished by `close`, wherever that is now."""
         if self._place is not None:
-            self._place.look()
+            self._place.look(self._written)
 
     def _note_taken(self, picture: Any, pts_ns: int) -> None:
         taken_ns = getattr(picture, "taken_ns", 0)
@@ -248,7 +248,7 @@ class FileSink(PipelineSink):
         if mp4 and whole:
             self._restore_start()
         if self._place is not None and not there and whole and written:
-            raise self._place.gone()
+            raise self._place.gone(self._written)
         if self._camera_ahead_ns is not None and whole and self.path.is_file():
             date(self.path, self._camera_ahead_ns + self._shift_ns)
 
@@ -346,6 +346,18 @@ def refuse_pipe(path: Path) -> None:
     """SinkError for a pipe, which a recording cannot be."""
     if path.is_fifo():
         raise SinkError(f"{path}: is a pipe, expected a file: a recording is finished at its beginning")
+
+
+def check_room_beside(path: Path) -> None:
+    """SinkError where no file with such a name could be made in the folder of `path`."""
+    probe = path.parent / f".{path.name}.probe"
+    try:
+        check_writable(probe)
+    except SinkError as error:
+        told = SinkError(str(error).replace(str(probe), str(path), 1))
+        told.errno = error.errno
+        raise told from error
+    probe.unlink()
 
 
 def check_writable(path: Path, original: Path | None = None) -> None:

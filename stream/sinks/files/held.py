@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from irchroma.stream.errors import SinkError
+from irchroma.stream.remarks import remark
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class Place:
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path, self._descriptor = path, descriptor
         self._looked_s = time.monotonic()
+        self._said = False
         self._told_apart = True
         self._told_apart = self.kept  # there may be file systems that give a file another number each time
 
@@ -65,8 +67,11 @@ class Place:
         except OSError:
             return True
 
-    def look(self) -> None:
+    def look(self, pictures: int) -> None:
         """Look once a second, whenever it is called.
+
+        Args:
+            pictures: that have been written to it.
 
         Raises:
             SinkError: as `gone`.
@@ -75,12 +80,28 @@ class Place:
         if now_s - self._looked_s >= _LOOK_S:
             self._looked_s = now_s
             if not self.kept:
-                raise self.gone()
+                raise self.gone(pictures)
 
-    def gone(self) -> SinkError:
-        """The error, whose `errno` is ENOENT."""
-        error = SinkError(
-            f"{self._path}: is no longer there while it is recorded: deleted, moved, or its disk taken away"
-        )
-        error.errno = errno.ENOENT
+    def gone(self, pictures: int) -> SinkError:
+        """The error, whose `errno` is ENOENT; the first time it is a remark of the run, too."""
+        if self._deleted:
+            text, key = "was deleted while it was recorded: the pictures in it are lost", "recording deleted"
+        else:
+            text, key = (
+                "is no longer there while it is recorded: moved, or its disk taken away",
+                "recording moved",
+            )
+        error = SinkError(f"{self._path}: {text}")
+        error.errno, error.told = errno.ENOENT, True
+        if not self._said:
+            self._said = True
+            if not remark(str(error), pictures, key, lost=self._deleted):
+                log.warning("%s", error)  # another file of the run
         return error
+
+    @property
+    def _deleted(self) -> bool:
+        try:
+            return not os.fstat(self._descriptor).st_nlink
+        except OSError:  # a network that is away, or knows it no more
+            return False

@@ -7,6 +7,7 @@ import logging
 import re
 import shutil
 import threading
+from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from irchroma.stream.errors import NO_ROOM, SinkError, StreamOptionError
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.remarks import remark
 from irchroma.stream.sinks.files.bitstream_file import BitstreamFile
-from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, check_writable
+from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, check_room_beside
 from irchroma.stream.sinks.files.retention import Retention, facts_of
 
 log = logging.getLogger(__name__)
@@ -74,8 +75,7 @@ class SegmentedSink:
         self._failure: SinkError | None = None
 
     def open(self, info: VideoInfo, size: tuple[int, int]) -> None:
-        check_writable(self._path.parent / f".{self._path.name}.probe")
-        (self._path.parent / f".{self._path.name}.probe").unlink()
+        check_room_beside(self._path)
         self._info, self._size = info, size
         self._number = max([0, *numbered(self._path)])
         self._current = self._next(size)
@@ -169,11 +169,9 @@ class SegmentedSink:
             self._current.write(rgb, pts_ns, duration_ns)
         except SinkError as error:
             full = self._current
-            if error.errno == errno.ENOENT:
-                self._say_gone(error)
-            elif error.errno not in NO_ROOM:
+            if error.errno not in (*NO_ROOM, errno.ENOENT):
                 raise
-            else:
+            if error.errno in NO_ROOM:
                 if not self._make_room():
                     self._wait()  # what has been finished may be deleted
                     if not self._make_room():
@@ -198,22 +196,19 @@ class SegmentedSink:
             except SinkError as error:
                 if error.errno in NO_ROOM and self._make_room():
                     remark(f"the disk is full: {sink.path.name} lacks its end")
-                elif error.errno == errno.ENOENT:
-                    self._say_gone(error)
-                else:
+                elif error.errno != errno.ENOENT:  # which the file has said
                     self._note(error)
             except Exception as error:  # the thread's last stand: whoever writes must learn of it
                 log.exception("finishing %s broke", sink.path)
                 self._note(SinkError(f"{sink.path}: finishing it failed unexpectedly: {error!r}"))
 
-        self._finishing = threading.Thread(target=close, name=f"finish {sink.path.name}", daemon=True)
+        work = copy_context().run  # whose remarks are its run's
+        self._finishing = threading.Thread(
+            target=work, args=(close,), name=f"finish {sink.path.name}", daemon=True
+        )
         self._finishing.start()
         if not plenty:
             self._wait()  # before the next file takes the room that this one needs
-
-    def _say_gone(self, error: SinkError) -> None:
-        log.info("%s", error)
-        remark("recordings were no longer there while recorded: deleted, moved, or their disk taken away")
 
     def _note(self, error: SinkError) -> None:
         self._failure = self._failure or error
