@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
 
+from irchroma.stream.awake import awake_s
 from irchroma.stream.gstreamer.door import EndOfStream, GstFailure, failure_of, modules
 from irchroma.stream.gstreamer.sample import Caps, Sample, buffer_of, caps_of, copied
 
@@ -166,9 +166,9 @@ class Pipeline:
             GstFailure, EndOfStream: as `check`; samples that came before are given first.
         """
         sink = self.element(name)
-        deadline_ns = time.monotonic_ns() + int(timeout_s * 1e9)
+        deadline_s = awake_s() + timeout_s
         while True:
-            left_ns = max(0, min(_SLICE_NS, deadline_ns - time.monotonic_ns()))
+            left_ns = max(0, min(_SLICE_NS, int((deadline_s - awake_s()) * 1e9)))
             sample = sink.emit("try-pull-sample", left_ns)
             if sample is not None:
                 caps = sample.get_caps()
@@ -178,7 +178,7 @@ class Pipeline:
             self.check()
             if sink.get_property("eos"):
                 raise EndOfStream
-            if time.monotonic_ns() >= deadline_ns:
+            if awake_s() >= deadline_s:
                 return None
 
     def arrived(self, name: str) -> int:
@@ -213,9 +213,9 @@ class Pipeline:
             TimeoutError: the end did not come within `timeout_s`.
         """
         self.element(name).emit("end-of-stream")
-        deadline = time.monotonic() + timeout_s
+        deadline_s = awake_s() + timeout_s
         gst = modules()["Gst"]
-        while time.monotonic() < deadline and not self._ended:
+        while awake_s() < deadline_s and not self._ended:
             message = self._bus.timed_pop_filtered(_SLICE_NS, gst.MessageType.ERROR | gst.MessageType.EOS)
             if message is not None and message.type == gst.MessageType.ERROR:
                 raise failure_of(message)

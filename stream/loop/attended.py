@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,13 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.stream.awake import awake_s
 from irchroma.stream.loop.threads import feed_thread
 from irchroma.stream.protocols import Colored, Colorizer
 
 log = logging.getLogger(__name__)
-
-ASLEEP_S = 1.0
-"""A wait that lasts longer than it may by so much was none: the process was stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +88,7 @@ class AttendedEngine:
         self._inside = 0
         self._ending = False
         self._error: Exception | None = None
-        self._progress_s = time.monotonic()
+        self._progress_s = awake_s()
         self._usual_s = 0.0
         self._sizes: set[tuple[int, ...]] = set()
         self._working = 2
@@ -113,7 +110,7 @@ class AttendedEngine:
                 return ticket
             if not self._prompt:
                 if not self._inside:
-                    self._progress_s = time.monotonic()
+                    self._progress_s = awake_s()
                 self._inside += 1
                 self._to_submit.append(ticket)
                 self._given.notify()
@@ -154,7 +151,7 @@ class AttendedEngine:
 
     def silent_s(self) -> float:
         """For how long it has not answered though it has something to do, seconds."""
-        return time.monotonic() - self._progress_s if self._inside else 0.0
+        return awake_s() - self._progress_s if self._inside else 0.0
 
     def lost_after_s(self, deadlines: Deadlines) -> float:
         """The silence from which on it counts as lost."""
@@ -196,14 +193,10 @@ class AttendedEngine:
         changed = changed or self._answered
         with self._lock:
             while not reached() and self._error is None:
-                left_s = self._progress_s + patience() - time.monotonic()
+                left_s = self._progress_s + patience() - awake_s()
                 if left_s <= 0:
                     return False
-                waits_s, begin_s = min(left_s, 0.25), time.monotonic()
-                changed.wait(waits_s)  # patience may shrink meanwhile: the run is to end
-                now_s = time.monotonic()
-                if (stopped_s := now_s - begin_s - waits_s) > ASLEEP_S:  # and so did the engine
-                    self._progress_s = min(now_s, self._progress_s + stopped_s)
+                changed.wait(min(left_s, 0.25))  # patience may shrink meanwhile: the run is to end
         return True
 
     def _end_with(self, error: Exception) -> bool:
@@ -282,7 +275,7 @@ class AttendedEngine:
             self._leave()
 
     def _note_answer(self, ticket: Ticket) -> None:
-        now_s = time.monotonic()
+        now_s = awake_s()
         took_s = now_s - self._progress_s
         self._progress_s = now_s
         shape = ticket.arguments[0].shape

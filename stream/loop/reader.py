@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from irchroma.stream.awake import awake_s
 from irchroma.stream.errors import SourceError, SourceRefused, StreamError, StreamOptionError
 from irchroma.stream.frame import Frame
 from irchroma.stream.loop.threads import OwnTime, Ring, RingClosed, feed_thread
@@ -178,7 +179,7 @@ class SourceReader:
         A live one is made and opened anew where that is possible; otherwise this is the end, with a failure.
         """
         call = self._call
-        if call is None or time.monotonic() < call[1]:
+        if call is None or awake_s() < call[1]:
             return
         self._generation += 1
         self._call = None
@@ -201,7 +202,7 @@ class SourceReader:
 
     def _within(self, generation: int, what: str, limit_s: float, call: Callable[[], T]) -> T:
         """A call of the source, which is not waited for longer than that."""
-        self._call = (what, time.monotonic() + limit_s)
+        self._call = (what, awake_s() + limit_s)
         try:
             return call()
         except StreamError:
@@ -264,7 +265,7 @@ class SourceReader:
 
     def _close(self, generation: int, source: FrameSource) -> None:
         """Close the source; an error while it closes is ignored."""
-        self._call = ("close", time.monotonic() + self._limits.close_s)
+        self._call = ("close", awake_s() + self._limits.close_s)
         try:
             source.close()
         except Exception as error:  # noqa: BLE001 (whatever it is, it keeps nobody waiting)

@@ -118,14 +118,18 @@ class OwnTime:
 
     For who looks all the time how others get on: what came late to its own look got no processor, and nor did
     they. One thread looks at a time.
+
+    Args:
+        clock: seconds that pass.
     """
 
-    def __init__(self) -> None:
-        self._looked_s, self._passed_s = time.monotonic(), 0.0
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._looked_s, self._passed_s = clock(), 0.0
 
     def look_s(self) -> float:
         """The time now."""
-        before_s, self._looked_s = self._looked_s, time.monotonic()
+        before_s, self._looked_s = self._looked_s, self._clock()
         self._passed_s += min(self._looked_s - before_s, _MOST_S)
         return self._passed_s
 

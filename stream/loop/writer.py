@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeVar, cast
 
+from irchroma.stream.awake import awake_s
 from irchroma.stream.errors import SinkError
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.loop.latency import LatencyMeter
@@ -171,19 +172,19 @@ class SinkWriter:
             self._remake = None
         self.is_open, self._or_later = True, or_later and self._remake is not None
         self._start(first=True)
-        deadline_s = time.monotonic() + self._deadlines.open_s
+        deadline_s = awake_s() + self._deadlines.open_s
         why = f"did not open within {self._deadlines.open_s:g} s"
         while not self._opened.wait(0.05):
             if self.failure is not None:
                 raise self.failure
             if self.reason is not None:
                 raise SinkError(self.reason)
-            if self._stopping.is_set() and time.monotonic() + self._deadlines.hurry_s < deadline_s:
-                deadline_s = time.monotonic() + self._deadlines.hurry_s
+            if self._stopping.is_set() and awake_s() + self._deadlines.hurry_s < deadline_s:
+                deadline_s = awake_s() + self._deadlines.hurry_s
                 why = "was not open yet when the run was told to stop"
-            if time.monotonic() > deadline_s and self._or_later and not self._stopping.is_set():
+            if awake_s() > deadline_s and self._or_later and not self._stopping.is_set():
                 self._leave(f"{self.label}: {why}")
-            elif time.monotonic() > deadline_s:
+            elif awake_s() > deadline_s:
                 self._give_up(why)
                 break
         if self.failure is not None:
@@ -308,7 +309,7 @@ class SinkWriter:
     def _call(self, generation: int, call: Callable[[], _Answer]) -> _Answer:
         if generation != self._generation:
             raise _Abandoned
-        self._since_s = time.monotonic()
+        self._since_s = awake_s()
         try:
             return call()
         except (SinkError, RingClosed):
@@ -357,7 +358,7 @@ class SinkWriter:
 
     def _silent_s(self) -> float:
         since_s = self._since_s
-        return 0.0 if since_s is None else time.monotonic() - since_s
+        return 0.0 if since_s is None else awake_s() - since_s
 
     def _watch(self) -> None:
         """Leave a sink that hangs, and have another one made where that is possible."""

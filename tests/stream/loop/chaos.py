@@ -29,6 +29,7 @@ from tests.stream.loop.chaotic import LONGEST_HANG_S, ChaoticCamera, ChaoticEngi
 
 from irchroma.launch.measured import write_json
 from irchroma.launch.run.process import stop_on_signals
+from irchroma.stream.awake import awake_s
 from irchroma.stream.loop.attended import Deadlines
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.reader import ReconnectOptions
@@ -140,6 +141,7 @@ def descriptors() -> int:
 
 def run(seconds: float, seed: int, folder: Path, records: bool, cameras: int = 3) -> dict[str, Any]:
     """All cameras for some seconds, ended by SIGINT; what came of it."""
+    awake_s()  # whose thread is the process's, and no run's
     threads, files = threading.active_count(), descriptors()
     pulse = Pulse()
     made = [Camera(seed * 100 + n, folder / f"camera{n}.mp4" if records else None) for n in range(cameras)]

@@ -5,13 +5,13 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
-from types import SimpleNamespace
 
 import pytest
 from tests.stream.loop.fragile import LUMA, QUICK, Hanging, Tinted, colored, exchanged, until
 from tests.stream.loop.test_loop import AS_IT_IS, PlainComposer, frame
 
 from irchroma.engines.errors import DeviceLost, EngineUnavailable, PlanError
+from irchroma.stream.awake import AwakeClock
 from irchroma.stream.frame import Frame
 from irchroma.stream.loop import attended
 from irchroma.stream.loop.attended import Deadlines
@@ -45,16 +45,26 @@ def test_a_live_run_passes_by_an_engine_that_hangs_and_then_takes_another(where:
     guarded.close()
 
 
+@pytest.mark.parametrize("first", ["waits", "looks after it"])
 def test_a_process_that_was_stopped_does_not_take_its_engine_for_hung(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
-    hanging, real, slept_s = Hanging("collect"), time.monotonic, [0.0]
-    monkeypatch.setattr(attended, "time", SimpleNamespace(monotonic=lambda: real() + slept_s[0]))
+    """Whether the thread that waits for the engine or the one with the next frame is the first to go on."""
+    hanging, slept_s = Hanging("collect"), [0.0]
+    monkeypatch.setattr(attended, "awake_s", AwakeClock(lambda: time.monotonic() + slept_s[0]))
     guarded = GuardedColorizer(lambda: hanging, live=True, deadlines=Deadlines(answer_s=5))
     assert colored(guarded)
-    threading.Timer(0.1, slept_s.__setitem__, (0, 30.0)).start()  # stopped, and continued
-    threading.Timer(0.8, hanging.let_go.set).start()
-    assert colored(guarded)
+    if first == "waits":
+        threading.Timer(0.1, slept_s.__setitem__, (0, 30.0)).start()  # stopped, and continued
+        threading.Timer(0.8, hanging.let_go.set).start()
+        assert colored(guarded)
+    else:
+        ticket = guarded.submit(LUMA, 1, None, False)
+        assert ticket is not None
+        slept_s[0] = 30.0
+        guarded._look_after()
+        hanging.let_go.set()
+        assert guarded.collect(ticket) is not None
     assert guarded.failures == 0
     guarded.close()
 
