@@ -27,6 +27,8 @@ _MOST_WAITING = 32
 _LONGEST_S = 10.0  # of one command or request
 _LAST_S = 5.0  # for what is still to be told when the run ends
 _SAID_EVERY_S = 60.0
+_LOOK_S = 0.2
+_LEFT = "ended with 0 and left a process behind, whose messages nobody reads: start that with 2>/dev/null"
 
 
 class EventHook:
@@ -139,7 +141,7 @@ class EventHook:
         ) as process:
             self._process = process
             try:
-                _, said = process.communicate(body, _LONGEST_S)
+                said, alone = _heard(process, body)
             except subprocess.TimeoutExpired:
                 _kill(process)
                 with suppress(subprocess.TimeoutExpired):  # who left its session may hold the pipe for days
@@ -148,9 +150,28 @@ class EventHook:
             finally:
                 self._process = None
         if process.returncode == 0:
-            return ""
+            return "" if alone else _LEFT
         lines = said.decode("utf-8", "replace").strip().splitlines()
         return f"ended with {process.returncode}" + (f": {lines[-1][:200]}" if lines else "")
+
+
+def _heard(process: subprocess.Popen[bytes], body: bytes) -> tuple[bytes, bool]:
+    """What a command says of `body` on its standard error, and whether all who could say something are gone.
+
+    Raises:
+        subprocess.TimeoutExpired: it goes on for longer than it may.
+    """
+    deadline_s, given = time.monotonic() + _LONGEST_S, body or None
+    while True:
+        ended = process.poll() is not None
+        try:
+            return process.communicate(given, _LOOK_S)[1], True
+        except subprocess.TimeoutExpired as error:
+            given = None
+            if ended:  # what it started holds the pipe, and is none of ours
+                return error.stderr or b"", False
+            if time.monotonic() > deadline_s:
+                raise
 
 
 def _command(target: str) -> list[str]:

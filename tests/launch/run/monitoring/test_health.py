@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.server
 import itertools
 import json
+import os
+import signal
 import sys
 import threading
 import time
@@ -22,6 +24,7 @@ from tests.waiting import free_port, wait_for
 from irchroma.engines.palette.gray import GrayColorizer
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
+from irchroma.launch.run.monitoring import events
 from irchroma.launch.run.monitoring.events import EventHook
 from irchroma.launch.run.monitoring.health import NO_FRAME, Health, state_of
 from irchroma.launch.run.monitoring.monitor import Monitor
@@ -184,22 +187,26 @@ def test_a_command_that_hangs_holds_nobody_up(tmp_path: Path, monkeypatch: pytes
     assert not hook._thread.is_alive()
 
 
-@pytest.mark.alone
-def test_a_command_that_leaves_somebody_behind_hears_of_the_next_event(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("start", ["setsid sleep 20 &", "sleep 20 &"])
+def test_a_command_that_leaves_somebody_behind_has_ended_and_hears_of_the_next_event(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, start: str
 ) -> None:
-    """Who has left its session keeps its standard error open, and is not ended with it."""
-    monkeypatch.setattr("irchroma.launch.run.monitoring.events._LONGEST_S", 1.0)
-    monkeypatch.setattr("irchroma.launch.run.monitoring.events._LAST_S", 1.0)
-    heard = tmp_path / "heard"
+    """What it has started keeps its standard error open, goes on, and nobody waits for it."""
+    heard, left = tmp_path / "heard", tmp_path / "left"
     script = tmp_path / "hook.sh"
-    script.write_text(f"#!/bin/sh\ncat >> {heard}\necho >> {heard}\nsetsid sleep 20 &\n")
+    script.write_text(f"#!/bin/sh\ncat >> {heard}\necho >> {heard}\n{start}\necho $! >> {left}\n")
     script.chmod(0o755)
     hook = EventHook(str(script))
+    begin_s = time.monotonic()
     hook.tell({"number": 0})
     hook.tell({"number": 1})
-    wait_for(lambda: heard.exists() and len(heard.read_text().splitlines()) >= 2, 15)
     hook.close()
+    assert time.monotonic() - begin_s < events._LAST_S
+    assert len(heard.read_text().splitlines()) == 2
+    for number in map(int, left.read_text().split()):
+        os.kill(number, signal.SIGTERM)  # which is still there
+    (said,) = [record.getMessage() for record in caplog.records if "on-event" in record.getMessage()]
+    assert said == f"on-event: {script}: {events._LEFT}"
 
 
 def test_what_was_left_out_is_counted(tmp_path: Path) -> None:
