@@ -136,9 +136,16 @@ class RunControl:
 
     def engine_is(self, engine: str, band: str, governed: bool = False) -> None:
         """What `auto` turned out to be, the source's band, and whether its settings follow the machine."""
-        self._engine, self._band = engine, band
+        self._band = band
+        self._is(engine)
         self.governed = engine if governed else ""
         self.engines = choices(self.governed)
+
+    def _is(self, engine: str) -> None:
+        """It colors now. A network is of the band that whoever asked for it knows the source to be of."""
+        self._engine = engine
+        kind = catalog.parse(engine).kind
+        self._band = kind if kind in catalog.BANDS else self._band
 
     def _asked(self, config: RunConfig) -> str:
         """The configuration's engine by the name that it has here."""
@@ -300,7 +307,7 @@ class RunControl:
                 return  # another choice came after this one, maybe of the same engine with other options
             self._changing = None
             if reason is None:
-                self._engine = engine
+                self._is(engine)
             else:
                 self._error = f"{engine}: {reason}"
 

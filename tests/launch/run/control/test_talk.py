@@ -78,6 +78,19 @@ def test_a_tour_of_a_thermal_camera_has_its_network_and_the_last_picture_stands_
         tab.screenshot(tmp_path / "gone.png")
 
 
+def test_a_tour_has_the_network_of_the_band_that_was_asked_for(tmp_path: Path) -> None:
+    """A thermal camera's 8-bit video: who begins it with `--engine thermal` knows, the source does not."""
+    with (
+        running(source=SIZED, engine="thermal:fast") as run,
+        opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab,
+    ):
+        tab.wait_for(f"{WIDTH} === 320 && state && state.engine === 'thermal:fast'")
+        for engine, band in (("palette:lava", "thermal"), ("nir:fast", "nir"), ("gray", "nir")):
+            run.change(engine=engine)
+            tab.wait_for(f"state.engine === '{engine}'")
+            assert tab.value("tour_steps()[2][1]") == f"{band}:fast"
+
+
 def test_a_picture_that_is_held_during_a_tour_stays_and_the_tour_waits(tmp_path: Path) -> None:
     still = "document.getElementById('still')"
     with running(source=SIZED) as run, opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab:
