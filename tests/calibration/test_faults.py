@@ -15,7 +15,7 @@ from irchroma.calibration.uniformity import from_scene, is_uniform, one_point, t
 from irchroma.launch.cli import main
 from irchroma.launch.commands.calibrate.nuc import measure
 from irchroma.stream.sensor.correction import Correction
-from irchroma.stream.sensor.profile import BLINKING, DEAD, STUCK, load_profile
+from irchroma.stream.sensor.profile import BLINKING, DEAD, STUCK, CameraScale, load_profile
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import parse_test_address
 from irchroma.stream.synthetic.sensor import SyntheticSensor
@@ -232,7 +232,10 @@ def test_a_camera_with_telemetry_rows_is_calibrated_by_its_layout(
     assert main(["calibrate", "nuc", address, "--out", str(out)]) == 1  # read by the same layout
     assert "stands still" in capsys.readouterr().err
     assert main(["calibrate", "nuc", address, "--camera", "boson", "--out", str(out)]) == 1
-    assert "of another camera than --camera boson" in capsys.readouterr().err
+    assert "of another camera than --camera boson: its layout is lepton, not boson" in capsys.readouterr().err
+    out.write_text(out.read_text().replace("per_kelvin = 100.0", "per_kelvin = 98.5"))  # by a black body
+    assert main(["calibrate", "bad-pixels", address, "--camera", "lepton", "--out", str(out)]) == 0
+    assert load_profile(out).scale == CameraScale(98.5)
     plain = "test:thermal?size=64x48&frames=20"
     assert main(["calibrate", "bad-pixels", plain, "--out", str(tmp_path / "small.toml")]) == 0
     capsys.readouterr()
