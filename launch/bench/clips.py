@@ -1,7 +1,7 @@
 """Clips that the temporal bench measures on: recordings, and synthetic cameras whose true color is known.
 
-And what the temporal stage is compared with on them: averages of our own, FFmpeg's filters run for real; and
-streams that are really damaged, bytes of coded video spoiled by FFmpeg.
+And what the temporal stage is compared with on them, a filter of FFmpeg's run for real; and streams that are
+really damaged, bytes of coded video spoiled by FFmpeg.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.measures.flicker_report import read_frames
-from irchroma.engines.recolor.color_space import rgb_to_luma, rgb_to_ycc, ycc_to_rgb
+from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.stream.errors import SourceError
 from irchroma.stream.frame import Frame
 from irchroma.stream.sources.file_source import FileSource
@@ -114,55 +113,12 @@ def synthetic(address: str, most_frames: int = 0) -> Clip:
     return Clip(address, rate_hz, luma, lambda: (camera.frame(n).rgb for n in numbers))
 
 
-FFMPEG_FILTERS = {"deflicker": "format=yuv444p,deflicker", "tmix": "tmix=frames=3"}
-"""Name -> FFmpeg filter, with FFmpeg's own defaults (5 frames of look-ahead, 3 frames)."""
+FILTER = "tmix"
+"""FFmpeg's, with its own default: the mean of 3 frames."""
 
 
-class NoFilter:
-    """Frame by frame, as the network left it."""
-
-    def apply(self, rgb: Rgb) -> Rgb:
-        """The frame itself."""
-        return rgb
-
-
-class ExponentialAverage:
-    """Plain exponential averaging of R'G'B' with a fixed share of the new frame."""
-
-    def __init__(self, share: float = 0.2) -> None:
-        self._share = np.float32(share)
-        self._mean: NDArray[np.float32] | None = None
-
-    def apply(self, rgb: Rgb) -> Rgb:
-        """The average up to this frame."""
-        now = rgb.astype(np.float32)
-        self._mean = now if self._mean is None else self._mean + self._share * (now - self._mean)
-        return np.rint(self._mean).astype(np.uint8)
-
-
-class ChromaAverage:
-    """Chroma averaged over the last frames, luma left alone; causal."""
-
-    def __init__(self, frames: int = 5) -> None:
-        self._recent: deque[NDArray[np.float32]] = deque(maxlen=frames)
-
-    def apply(self, rgb: Rgb) -> Rgb:
-        """The frame with the mean Cb, Cr of the last frames."""
-        ycc = rgb_to_ycc(rgb)
-        self._recent.append(ycc[..., 1:])
-        ycc[..., 1:] = sum(self._recent) / np.float32(len(self._recent))
-        return ycc_to_rgb(ycc)
-
-
-FILTERS: dict[str, type[NoFilter] | type[ExponentialAverage] | type[ChromaAverage]] = {
-    "frame by frame": NoFilter,
-    "exponential average": ExponentialAverage,
-    "chroma average": ChromaAverage,
-}
-
-
-def ffmpeg_filtered(frames: Iterable[Rgb], name: str, size: tuple[int, int]) -> Iterator[Rgb]:
-    """Frames of (H, W) through an FFmpeg filter, without loss on the way.
+def ffmpeg_filtered(frames: Iterable[Rgb], size: tuple[int, int]) -> Iterator[Rgb]:
+    """Frames of (H, W) through FFmpeg's `FILTER`, without loss on the way.
 
     Raises:
         EngineUnavailable: there is no `ffmpeg` here.
@@ -173,7 +129,7 @@ def ffmpeg_filtered(frames: Iterable[Rgb], name: str, size: tuple[int, int]) -> 
     height, width = size
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", "30"]
     command = [program, "-v", "error", "-threads", "1", *raw, "-i", "-"]
-    command += ["-vf", FFMPEG_FILTERS[name], *raw, "-"]
+    command += ["-vf", f"{FILTER}=frames=3", *raw, "-"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         if process.stdin is None:
             raise RuntimeError("the process was started without its input")

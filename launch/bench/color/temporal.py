@@ -6,7 +6,6 @@ What it measures of one method on one clip, and the table of that.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 import tempfile
@@ -30,8 +29,8 @@ from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.engines.recolor.recoloring import RecolorOptions
 from irchroma.engines.temporal.stage import TemporalOptions, TemporalStage
-from irchroma.launch.bench.clips import FFMPEG_FILTERS, FILTERS, Clip, ffmpeg_filtered, recorded, synthetic
-from irchroma.launch.measured import circumstances
+from irchroma.launch.bench.clips import FILTER, Clip, ffmpeg_filtered, recorded, synthetic
+from irchroma.launch.measured import write_json
 
 Rgb = NDArray[np.uint8]
 
@@ -133,7 +132,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--mode", default="full", help="full or chroma (default: full)")
     add("--runtime", default="auto", help="what runs the network (default: auto)")
     add("--frames", type=int, default=0, metavar="N", help="at most N frames of each clip")
-    add("--no-ffmpeg", action="store_true", help="leave out FFmpeg's filters")
+    add("--no-ffmpeg", action="store_true", help="leave out FFmpeg's filter")
     add("--json", type=Path, metavar="FILE", help="write every number here")
 
 
@@ -173,7 +172,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json is not None:
         network = args.weights or weights_path(args.engine, args.size)
         document = {
-            **circumstances(),
             "what": "temporal stage",
             "engine": f"{args.engine} {args.size} {args.mode}",
             "weights_sha256": digest_of(network),
@@ -184,7 +182,7 @@ def run(args: argparse.Namespace) -> int:
             "frame_median_ms": whole,
             "rows": [_plain(asdict(row)) for row in rows],
         }
-        args.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        write_json(args.json, document)
     return 0
 
 
@@ -194,7 +192,7 @@ def measure_clip(colorizer: Callable[..., NeuralColorizer], clip: Clip, ffmpeg: 
     Args:
         colorizer: makes a new colorizer, given `steady` and `temporal` of `NeuralOptions`.
         clip: what is colored.
-        ffmpeg: whether to run FFmpeg's filters too.
+        ffmpeg: whether to run FFmpeg's filter too.
     """
     inputs = clip.luma
     truths = iter(()) if clip.truth is None else clip.truth()
@@ -210,15 +208,13 @@ def measure_clip(colorizer: Callable[..., NeuralColorizer], clip: Clip, ffmpeg: 
             engine.close()
 
     with tempfile.TemporaryDirectory() as folder:
-        # On disk, as FFmpeg's filters read ahead: minutes of video do not fit in memory.
+        # On disk, as FFmpeg's filter reads ahead: minutes of video do not fit in memory.
         unsteady = np.memmap(Path(folder) / "rgb", np.uint8, "w+", shape=(len(inputs), height, width, 3))
         for number, rgb in enumerate(colored(steady=False)):
             unsteady[number] = rgb
-        methods: dict[str, Iterator[Rgb]] = {
-            name: map(make().apply, unsteady) for name, make in FILTERS.items()
-        }
-        for name in FFMPEG_FILTERS if ffmpeg else ():
-            methods[f"ffmpeg {name}"] = ffmpeg_filtered(unsteady, name, (height, width))
+        methods: dict[str, Iterator[Rgb]] = {"frame by frame": iter(unsteady)}
+        if ffmpeg:
+            methods[f"ffmpeg {FILTER}"] = ffmpeg_filtered(unsteady, (height, width))
         methods["temporal stage"] = colored(temporal=TemporalOptions())
         methods["temporal stage, auto"] = colored(temporal=TemporalOptions(color_every="auto"))
         scores = {name: Score(clip.name, name) for name in methods}
