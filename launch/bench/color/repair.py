@@ -21,7 +21,7 @@ from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.engines.repair import holes
 from irchroma.engines.repair.filling import CLASSICAL, Filling, FillOptions
-from irchroma.engines.repair.mask import WIDE_PX, Holes, Mask, MaskError, NamedMasks, require_size
+from irchroma.engines.repair.mask import WIDE_PX, Holes, Mask
 from irchroma.engines.repair.repairer import RepairOptions, VideoRepair
 from irchroma.launch.bench.color.damage import measure_damage
 from irchroma.launch.measured import spread, write_json
@@ -41,9 +41,7 @@ BLOBS_PX = (3, 5, 8, 12, 16, 24, 32, 48, 64)
 KINDS = ("rows", "text", "lost", *(f"blob {diameter}" for diameter in BLOBS_PX))
 SMALL = ("rows", "blob 3", "blob 5")
 """Holes that no network is asked for by itself."""
-GIVEN = "masks"
-"""Holes that the caller gives."""
-SHOWN = (GIVEN, "text", "lost", "blob 24", "blob 48")
+SHOWN = ("text", "lost", "blob 24", "blob 48")
 """Holes that are on the sheet."""
 METHODS = (*CLASSICAL, *REPAIRS, "auto")
 BLOB_SHARE = 0.03
@@ -90,7 +88,6 @@ class Tally:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="DIR", help="holds nir/val/ir and the like, or ir alone")
-    add("--masks", type=Path, metavar="DIR", help="holes by the names of pictures, in place of drawn ones")
     add("--clip", type=Path, action="append", default=[], metavar="VIDEO", help="infrared; may be repeated")
     add("--frames", type=int, default=90, metavar="N", help="of each clip (90)")
     add("--every", type=int, default=1, metavar="N", help="every so many pictures (all)")
@@ -139,15 +136,10 @@ def _run_pictures(
 ) -> dict[str, Any]:
     """Band -> how many pictures, and what was measured on them."""
     results: dict[str, Any] = {}
-    given = None if args.masks is None else NamedMasks(args.masks)
     bands = {"pictures": ("ir",)} if (args.data / "ir").is_dir() else BANDS
     for band, places in bands.items():
-        files = _files(args.data, places)[:: args.every]
-        pictures = [read_luma(path) for path in files]
-        masks = None if given is None else _masks_of(given, files, pictures)
-        if masks is not None:  # those without a mask have nothing to measure
-            pictures = [one for one, mask in zip(pictures, masks, strict=True) if mask is not None]
-        found = measure_pictures(pictures, network, rows if args.sheet else None, masks)
+        pictures = [read_luma(path) for path in _files(args.data, places)[:: args.every]]
+        found = measure_pictures(pictures, network, rows if args.sheet else None)
         results[band] = {"count": len(pictures), "methods": found}
         _print(f"{band}, {len(pictures)} pictures", found)
     return results
@@ -163,21 +155,6 @@ def _files(data: Path, places: tuple[str, ...]) -> list[Path]:
     if not folders:
         raise PictureError(f"{data}: has no {places[0]}: give the folder that holds it")
     return [path for folder in folders for path in list_pictures(folder)]
-
-
-def _masks_of(given: NamedMasks, files: list[Path], pictures: list[Luma]) -> list[Mask | None]:
-    """The mask of each picture, None where it has none.
-
-    Raises:
-        MaskError: no picture has one, or one is of another size.
-    """
-    masks = [given.of(path.stem) for path in files]
-    for path, picture, mask in zip(files, pictures, masks, strict=True):
-        if mask is not None:
-            require_size(mask, picture.shape[:2], f"the mask of {path.name}")
-    if not any(mask is not None for mask in masks):
-        raise MaskError(f"none of {len(files)} pictures has a mask of its name, such as {files[0].stem}.png")
-    return masks
 
 
 def mask_for(kind: str, size: tuple[int, int], random: np.random.Generator) -> Mask:
@@ -203,10 +180,7 @@ def methods() -> list[str]:
 
 
 def measure_pictures(
-    pictures: list[Luma],
-    network: NetworkOptions,
-    rows: list[list[tuple[str, Luma]]] | None,
-    masks: list[Mask | None] | None = None,
+    pictures: list[Luma], network: NetworkOptions, rows: list[list[tuple[str, Luma]]] | None
 ) -> dict[str, Any]:
     """Kind of hole -> method -> numbers; networks fill holes of every size but for `auto`.
 
@@ -214,20 +188,17 @@ def measure_pictures(
         pictures: the truth.
         network: how the networks run.
         rows: gets some pictures for a sheet.
-        masks: of some or all of the pictures; None to draw holes of all KINDS.
     """
-    kinds = KINDS if masks is None else (GIVEN,)
-    given = [mask for mask in masks or () if mask is not None]
     fillings = {name: Filling(FillOptions(name, network)) for name in methods()}
-    tallies = {kind: {name: Tally() for name in fillings} for kind in kinds}
+    tallies = {kind: {name: Tally() for name in fillings} for kind in KINDS}
     for filling in fillings.values():  # networks are compiled on what they see first
         filling.fill(np.zeros((128, 128), np.float32), Holes(holes.draw("center", (128, 128), _NO_DICE)))
-    progress = Progress(len(kinds) * len(pictures))
-    for number, kind in enumerate(kinds):
+    progress = Progress(len(KINDS) * len(pictures))
+    for number, kind in enumerate(KINDS):
         random = np.random.default_rng(number)
         for index, truth in enumerate(pictures):
             progress.update(number * len(pictures) + index, kind)
-            mask = mask_for(kind, truth.shape[:2], random) if masks is None else given[index]
+            mask = mask_for(kind, truth.shape[:2], random)
             luma = np.where(mask, 0, truth).astype(np.float32) / np.float32(255)
             shown = [(kind, np.where(mask, 255, truth).astype(np.uint8))]
             for name, filling in fillings.items():
