@@ -46,7 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--overlap", type=float, default=30.0, metavar="S", help="of warm-up (default 30)")
     add("--workers", type=int, default=2, metavar="N", help="segments at once (default 2)")
     add("--ray", action="store_true", help="the same by Ray on this machine too (irchroma[fleet])")
-    add("--encoded", action="store_true", help="as files are encoded by default too, not lossless alone")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -57,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         told = _measured(args, Path(folder))
     write_json(args.json, {"bench": "archive", **told})
     seams = told["several_workers"]["from_one_run"]
-    apart = f"{seams['most_codes']} codes and {seams['most_levels']} levels from one run at most"
+    apart = f"{seams['most_codes']} codes of Y'CbCr from one run at most"
     print(
         f"{told['speed_up']:.2f} times as fast by {args.workers} workers as by one,"
         f" which takes {told['one_worker_over_one_run']:.2f} times one run's time;"
@@ -110,13 +109,6 @@ def _measured(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     told["one_of_them_killed"] = _told(folder / "killed", killed_s, single)
     if ray_s is not None:
         told["several_by_ray"] = _told(folder / "ray", ray_s, single)
-    if args.encoded:
-        coded, pieces = folder / "coded.mp4", folder / "pieces" / "out.mp4"
-        pieces.parent.mkdir()
-        by_default = ["--engine", args.engine, "--quiet"]
-        _done(["run", str(clip), "--to", str(coded), *by_default, *fixed])
-        _done(["archive", str(clip), str(pieces), *by_default, *cut, "--workers", str(args.workers)])
-        told["encoded_by_default"] = difference(pieces, coded)
     return told
 
 
@@ -134,15 +126,13 @@ def _told(folder: Path, seconds: float, single: Path) -> dict[str, Any]:
 def difference(path: Path, single: Path) -> dict[str, Any]:
     """How far one file's pictures and times are from another's.
 
-    `most_codes` is of Y', Cb and Cr as they are in the file, `most_levels` of R'G'B' of 8 bits, where a step
-    of Cb is 2.02 of blue (BT.601-7, 2.5.3), and with a step of Y' and rounding 3.
+    `most_codes` is of Y', Cb and Cr as they are in the file.
 
     Raises:
         StreamError: one of them cannot be read.
     """
-    counts, levels = _compared(*(_shown(one) for one in (path, single)))
-    codes = _compared(*(_coded(one) for one in (path, single)))[1]
-    if not levels or not codes:
+    counts, codes = _compared(*(_coded(one) for one in (path, single)))
+    if not codes:
         raise StreamError(f"{path}, {single}: no pictures to compare")
     times = [[packet.pts_ns for packet in read_packets(one)] for one in (path, single)]
     return {
@@ -150,7 +140,6 @@ def difference(path: Path, single: Path) -> dict[str, Any]:
         "frames_of_one_run": counts[1],
         "same_times": times[0] == times[1],
         "most_codes": max(codes),
-        "most_levels": max(levels),
         "frames_that_differ": sum(value > 0 for value in codes),
     }
 
@@ -164,19 +153,6 @@ def _compared(one: Iterator[Codes], other: Iterator[Codes]) -> tuple[tuple[int, 
         if mine is not None and its is not None:
             most.append(int(cv2.norm(mine, its, cv2.NORM_INF)))
     return (counts[0], counts[1]), most
-
-
-def _shown(path: Path) -> Iterator[Codes]:
-    """(H, W, 3) uint8 B'G'R' of each picture."""
-    file = cv2.VideoCapture(str(path))
-    try:
-        while True:
-            there, picture = file.read()
-            if not there:
-                return
-            yield np.asarray(picture, np.uint8)
-    finally:
-        file.release()
 
 
 def _coded(path: Path) -> Iterator[Codes]:
