@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,10 @@ from irchroma.engines.retrieval.library import ReferenceLibrary
 from irchroma.launch.arguments import size_of
 from irchroma.launch.bench.child import finished
 from irchroma.launch.bench.speed.cpu import MASKS
+from irchroma.launch.bench.speed.cpu_stages import gst_launch
 from irchroma.launch.bench.speed.played import ClipServer, drawn
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import spread, write_json
-from irchroma.stream.sinks.encoding.encoders import choose_encoder
-from irchroma.stream.sinks.encoding.task import EncoderTask
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import SyntheticOptions
 
@@ -101,12 +99,11 @@ def measure_throughput(
 ) -> dict[str, Any]:
     """Wall time of whole processes in turns: ours, and gst-launch's on our input and on our output."""
     ours = folder / "ours.mp4"
-    launch = choose_encoder(EncoderTask("h264", size, Fraction(30), live=False)).launch
     ours_s, plain_s, same_s = [], [], []
     for _ in range(args.repetitions):
         ours_s.append(_irchroma(str(clip), "--to", str(ours), "--engine", engine))
-        plain_s.append(_timed(_transcode(clip, folder / "reference.mp4", launch)))
-        same_s.append(_timed(_transcode(ours, folder / "reference.mp4", launch)))
+        plain_s.append(gst_launch(clip, [folder / "reference.mp4"], size, RATE)[0])
+        same_s.append(gst_launch(ours, [folder / "reference.mp4"], size, RATE)[0])
     return {
         "size": list(size),
         "engine": engine,
@@ -117,15 +114,6 @@ def measure_throughput(
         "ratio": spread([r / o for o, r in zip(ours_s, plain_s, strict=True)]),
         "ratio_same_pictures": spread([r / o for o, r in zip(ours_s, same_s, strict=True)]),
     }
-
-
-def _transcode(source: Path, target: Path, encoder: str) -> list[str]:
-    return [
-        "gst-launch-1.0",
-        "-q",
-        *f"filesrc location={source} ! decodebin ! videoconvert ! video/x-raw,format=I420".split(),
-        *f"! {encoder} ! h264parse ! mp4mux ! filesink location={target}".split(),
-    ]
 
 
 def measure_latency(
@@ -243,10 +231,6 @@ def _children_s() -> float:
 
 
 def _irchroma(*arguments: str) -> float:
-    return _timed([sys.executable, "-m", "irchroma.launch", "run", *arguments, "--quiet"])
-
-
-def _timed(command: list[str]) -> float:
     start_s = time.monotonic()
-    finished(command, f"{' '.join(command[:4])} ...")
+    finished([sys.executable, "-m", "irchroma.launch", "run", *arguments, "--quiet"], "a run")
     return time.monotonic() - start_s
