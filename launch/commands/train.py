@@ -26,8 +26,6 @@ EXAMPLE = (
 )
 SIZES = ("nano", "fast", "best")
 RETRIEVAL, DEFAULT_BAND = "retrieval", "nir"
-CACHE = Path(".cache")
-"""Of the pictures that a helper draws as infrared."""
 VIVIDNESS = {"nir": (1.0, 0.3), "thermal": (1.35, 0.0)}
 """Saturation and vibrance of the exported networks."""
 MODULES = ("mfim", "csfem", "isga", "both-ways", "whole")
@@ -40,7 +38,7 @@ CLASSIC, REPAIR = "classic colorizers", "methods of repair"
 BANDS = tuple(catalog.BANDS)
 TAKEN_BY = {
     **dict.fromkeys(("size", "hue", "synthetic"), BANDS),
-    **dict.fromkeys(("single_task", "turned", "composites"), ("nir",)),
+    **dict.fromkeys(("single_task", "turned", "composites", "cache"), ("nir",)),
     "start": (*BANDS, CLASSIC),
     "side": (*BANDS, CLASSIC, catalog.REFERENCE.name),
     "band": (CLASSIC, catalog.REFERENCE.name),
@@ -117,6 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--epoch", type=int, help="between validations (nir, thermal: 200; others: 250)")
     add("--seed", type=int, default=0, help="of everything drawn (default: 0)")
     add("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
+    add("--cache", type=Path, help="nir: folder of the pictures that a helper draws (default: .cache)")
     add(
         "--synthetic",
         type=int,
@@ -320,7 +319,8 @@ def _recipe(args: argparse.Namespace) -> Recipe:
         from irchroma.engines.training.color.nir import NirRecipe
 
         composites = args.composites or 0.0
-        return NirRecipe(args.data, not args.single_task, CACHE, extra, args.turned, composites)
+        cache = args.cache or Path(".cache")
+        return NirRecipe(args.data, not args.single_task, cache, extra, args.turned, composites)
     from irchroma.engines.training.color.thermal import ThermalRecipe
 
     return ThermalRecipe(args.data, extra, args.start)
