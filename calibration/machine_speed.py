@@ -185,8 +185,8 @@ class MachineSpeed:
         return ms * rung.work / near.work
 
 
-def measure(demand: Demand, note: Callable[[float, str], None], quick: bool = False) -> MachineSpeed:
-    """Measure this machine for a demand; `quick` leaves out encoders, decoding and most networks.
+def measure(demand: Demand, note: Callable[[float, str], None]) -> MachineSpeed:
+    """Measure this machine for a demand.
 
     Args:
         demand: band, size, rate, runtime.
@@ -205,20 +205,16 @@ def measure(demand: Demand, note: Callable[[float, str], None], quick: bool = Fa
     runtime = ""
     wanted = [(size, px) for size in demand.sizes for px in MEASURED[demand.engine, size]]
     first = demand.sizes[0]
-    if quick:
-        wanted = [(first, 320)]
     for number, (size, px) in enumerate(wanted):
         note(0.1 + 0.5 * number / len(wanted), f"{size} at {px} px")
         calls[size, px], runtime = _network(demand, size, px, lumas[0])
-    for number, px in enumerate((320,) if quick else (320, 416)):
+    for number, px in enumerate((320, 416)):
         note(0.6 + 0.1 * number, f"steadying and upsampling at {px} px")
         stages += _color(demand, px, lumas)
-    missing: list[str] = []
-    if not quick:
-        exact, name = _network(demand, first, 320, lumas[0], exact=True)
-        stages.append(replace(exact, name=f"{name}: {first} at 320 px"))
-        coded, missing = measure_codecs(demand.size, demand.rate, lumas, lambda what: note(0.8, what))
-        stages += [stage_of(name, [seconds]) for name, seconds in coded]
+    exact, name = _network(demand, first, 320, lumas[0], exact=True)
+    stages.append(replace(exact, name=f"{name}: {first} at 320 px"))
+    coded, missing = measure_codecs(demand.size, demand.rate, lumas, lambda what: note(0.8, what))
+    stages += [stage_of(name, [seconds]) for name, seconds in coded]
     note(1.0, "done")
     return MachineSpeed(tuple(stages), calls, runtime, usable_cores(), tuple(missing))
 
