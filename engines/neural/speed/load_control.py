@@ -25,52 +25,33 @@ _FEWEST_STUTTERS, _MANY_STUTTERS = 4, 12
 """For a step down, and for two at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoadOptions:
-    """What counts as too slow; times in seconds.
-
-    Attributes:
-        window_s: what is looked at for a step down.
-        late_share: share of the frames in it that may be later than the limit.
-        drops: dropped frames in it that are borne.
-        hopeless_share: share of late or dropped frames from which it steps down twice.
-        stutter: share of the limit above which a frame may stutter: what calibration lets settings take.
-        uneven: how many times as late as the quickest tenth of the frames one that stutters is at least:
-            frames that are all equally late, within the limit, come evenly.
-        stutter_share: of the frames, that may.
-        stutter_s: what is looked at for that.
-        often_share: of frames that stutter, from which it steps down twice.
-        helped: share of what stuttered before a step for that reason, which may stutter after it, at most;
-            else the network is not what makes frames stutter, and the step is taken back.
-        trial_s: what is looked at for that: a few stutters of a hundred frames are often fewer by chance.
-        again_s: until the next step for that reason then; twice as long each time, while none helps.
-        longest_again_s: most that this grows to.
-        settle_s: after a step nothing is judged: old frames are still on their way.
-        calm_s: without late or dropped frames before a step up.
-        longest_calm_s: most that this grows to, and that single late frames and stutter put a step up off.
-        room: a step up must leave latency below this share of the limit, as if all of it were the
-            network's, unless that rung or a better one has held before.
-        proven_s: a step up that has held so long was right, and a rung that has can be had again.
-    """
-
-    window_s: float = 0.5
-    late_share: float = 0.25
-    drops: int = 1
-    hopeless_share: float = 0.7
-    stutter: float = 0.75
-    uneven: float = 4 / 3
-    stutter_share: float = 0.02
-    stutter_s: float = 5.0
-    often_share: float = 0.15
-    helped: float = 0.6
-    trial_s: float = 10.0
-    again_s: float = 120.0
-    longest_again_s: float = 960.0
-    settle_s: float = 1.0
-    calm_s: float = 8.0
-    longest_calm_s: float = 240.0
-    room: float = 0.8
-    proven_s: float = 30.0
+WINDOW_S = 0.5
+"""What is looked at for a step down."""
+LATE_SHARE, DROPS = 0.25, 1
+"""Of the frames in it, what may be later than the limit, and dropped frames that are borne."""
+HOPELESS_SHARE = 0.7
+"""Of late or dropped frames, from which it steps down twice."""
+STUTTER, UNEVEN = 0.75, 4 / 3
+"""A frame may stutter above this share of the limit (what calibration lets settings take), and from so many
+times as late as the quickest tenth of the frames on: those that are all equally late come evenly."""
+STUTTER_SHARE, STUTTER_S, OFTEN_SHARE = 0.02, 5.0, 0.15
+"""Share of the frames that may stutter, what is looked at for that, and the share for two steps at once."""
+HELPED, TRIAL_S = 0.6, 10.0
+"""Share of what stuttered before a step for that reason, which may stutter after it, at most; else the
+network is not what makes frames stutter, and the step is taken back. And what is looked at for that: a few
+stutters of a hundred frames are often fewer by chance."""
+AGAIN_S, LONGEST_AGAIN_S = 120.0, 960.0
+"""Until the next step for that reason then; twice as long each time, while none helps."""
+SETTLE_S = 1.0
+"""After a step nothing is judged: old frames are still on their way."""
+CALM_S, LONGEST_CALM_S = 8.0, 240.0
+"""Without late or dropped frames before a step up, and most that this grows to, and that single late frames
+and stutter put a step up off."""
+ROOM = 0.8
+"""A step up must leave latency below this share of the limit, as if all of it were the network's, unless that
+rung or a better one has held before."""
+PROVEN_S = 30.0
+"""A step up that has held so long was right, and a rung that has can be had again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +95,12 @@ class LoadController:
     Attributes:
         costs: relative cost of each rung, best first, descending.
         limit_s: latency above which a frame is late.
-        options: what counts as too slow.
         rung: where the run is.
         period_s: of the camera's frames: no frame stutters that is there before the next one.
     """
 
     costs: Sequence[float]
     limit_s: float
-    options: LoadOptions = field(default_factory=LoadOptions)
     rung: int = 0
     period_s: float = 0.0
     _frames: deque[_Seen] = field(default_factory=deque)
@@ -145,7 +124,7 @@ class LoadController:
 
     @property
     def _calm_s(self) -> float:
-        return self._calms_s.get(self.rung - 1, self.options.calm_s)
+        return self._calms_s.get(self.rung - 1, CALM_S)
 
     def observe(
         self, now_s: float, latency_s: float, drops: int, under_way: bool = False
@@ -173,7 +152,7 @@ class LoadController:
         if self._judge_from_s is None or now_s < self._judge_from_s:
             return None
         self._frames.append(_Seen(now_s, latency_s, drops))
-        kept_s = max(self.options.window_s, self.options.stutter_s, self.options.trial_s, self._calm_s)
+        kept_s = max(WINDOW_S, STUTTER_S, TRIAL_S, self._calm_s)
         while self._frames[0].at_s < now_s - kept_s:
             self._frames.popleft()
         over = self._overload(now_s)
@@ -181,9 +160,9 @@ class LoadController:
             self._calm_from_s = now_s
         if self._waits_up is not None:
             return self._withdrawn(now_s, over)
-        if self._calm_from_s <= now_s - self.options.proven_s:
+        if self._calm_from_s <= now_s - PROVEN_S:
             self._best_held = min(self._best_held, self.rung)
-            if self._raised_at_s is not None and now_s - self._raised_at_s >= self.options.proven_s:
+            if self._raised_at_s is not None and now_s - self._raised_at_s >= PROVEN_S:
                 self._raised_at_s = None
                 self._calms_s.pop(self.rung, None)
         if over:
@@ -193,14 +172,14 @@ class LoadController:
 
     def _foreign(self, now_s: float) -> bool:
         """Whether single late frames and stutter are taken as what no step changes."""
-        return now_s < self._foreign_until_s or now_s - self._rung_since_s >= self.options.longest_calm_s
+        return now_s < self._foreign_until_s or now_s - self._rung_since_s >= LONGEST_CALM_S
 
     def _overload(self, now_s: float) -> _Overload | None:
         """Late and dropped frames, of how many, where they are more than is borne."""
-        window = self._since(now_s - self.options.window_s)
+        window = self._since(now_s - WINDOW_S)
         late = sum(seen.latency_s > self.limit_s for seen in window)
         drops = sum(seen.drops for seen in window)
-        if drops <= self.options.drops and late <= self.options.late_share * len(window):
+        if drops <= DROPS and late <= LATE_SHARE * len(window):
             return None
         return _Overload(late, drops, len(window) + drops) if late + drops >= _FEWEST_HITS else None
 
@@ -208,16 +187,16 @@ class LoadController:
         return list(takewhile(lambda seen: seen.at_s >= from_s, reversed(self._frames)))
 
     def _down(self, now_s: float, over: _Overload) -> RungChange | None:
-        if self.rung == len(self.costs) - 1 or not self._watched(now_s, self.options.window_s):
+        if self.rung == len(self.costs) - 1 or not self._watched(now_s, WINDOW_S):
             return None
-        steps = 2 if (over.late + over.drops) / over.frames > self.options.hopeless_share else 1
+        steps = 2 if (over.late + over.drops) / over.frames > HOPELESS_SHARE else 1
         return self._lower(now_s, steps, str(over))
 
     def _withdrawn(self, now_s: float, over: _Overload | None) -> RungChange | None:
         """Back to the rung that still colors, which is too much already while a better one is made ready."""
         self._raised_at_s = now_s
         before = self._waits_up
-        if over is None or before is None or not self._watched(now_s, self.options.window_s):
+        if over is None or before is None or not self._watched(now_s, WINDOW_S):
             return None
         step = self._step(now_s, before, f"{over} while a better network was made ready")
         self._judge_from_s = now_s  # nothing changes: what comes from now on tells
@@ -226,7 +205,7 @@ class LoadController:
 
     def _smoother(self, now_s: float) -> RungChange | None:
         """A step down since frames stutter, though few of them."""
-        looked_at_s = self.options.trial_s if self._trial is not None else self.options.stutter_s
+        looked_at_s = TRIAL_S if self._trial is not None else STUTTER_S
         window = self._since(now_s - looked_at_s)
         stutters = sum(self._stutters(window))
         share = stutters / len(window)
@@ -236,18 +215,16 @@ class LoadController:
             if not whole:
                 return None
             trial, self._trial = self._trial, None
-            if share > self.options.helped * trial.share and stutters >= _FEWEST_STUTTERS:
-                self._again_s = min(
-                    max(2 * self._again_s, self.options.again_s), self.options.longest_again_s
-                )
+            if share > HELPED * trial.share and stutters >= _FEWEST_STUTTERS:
+                self._again_s = min(max(2 * self._again_s, AGAIN_S), LONGEST_AGAIN_S)
                 self._foreign_until_s = now_s + self._again_s
                 return self._step(now_s, trial.from_rung, f"{reason} as before: the network is not why")
             self._again_s = 0.0
-        if share <= self.options.stutter_share or stutters < _FEWEST_STUTTERS:
+        if share <= STUTTER_SHARE or stutters < _FEWEST_STUTTERS:
             return None
         if self.rung == len(self.costs) - 1 or now_s < self._foreign_until_s:
             return None
-        many = share > self.options.often_share
+        many = share > OFTEN_SHARE
         if not whole and stutters < _MANY_STUTTERS:
             return None  # more of them soon say whether, and how far down
         self._trial = _Trial(self.rung, share)
@@ -259,17 +236,17 @@ class LoadController:
 
     def _stutters(self, seen: Sequence[_Seen]) -> list[bool]:
         """Which frames a viewer sees stutter: clearly late ones, and ones with frames lost before them."""
-        bound_s = max(self.options.stutter * self.limit_s, self.period_s)
+        bound_s = max(STUTTER * self.limit_s, self.period_s)
         if any(one.latency_s > bound_s for one in seen):
             quick_s = sorted(one.latency_s for one in seen)[len(seen) // 10]
-            bound_s = max(bound_s, self.options.uneven * quick_s)
+            bound_s = max(bound_s, UNEVEN * quick_s)
         bound_s = min(self.limit_s, bound_s)
         return [one.latency_s > bound_s or one.drops > 0 for one in seen]
 
     def _lower(self, now_s: float, steps: int, reason: str) -> RungChange:
         if self._raised_at_s is not None:  # that step up was too much: wait longer before the next
-            calm_s = self._calms_s.get(self.rung, self.options.calm_s)
-            self._calms_s[self.rung] = min(2 * calm_s, self.options.longest_calm_s)
+            calm_s = self._calms_s.get(self.rung, CALM_S)
+            self._calms_s[self.rung] = min(2 * calm_s, LONGEST_CALM_S)
             self._raised_at_s = None
         return self._step(now_s, min(self.rung + steps, len(self.costs) - 1), reason)
 
@@ -278,10 +255,10 @@ class LoadController:
             return None
         if self.rung == 0 or self._trial is not None or now_s < self._look_up_from_s:
             return None
-        self._look_up_from_s = now_s + self.options.window_s
+        self._look_up_from_s = now_s + WINDOW_S
         stutters = self._stutters(self._frames)
         foreign = self._foreign(now_s)
-        if not foreign and sum(stutters) > self.options.stutter_share * len(stutters) / 2:
+        if not foreign and sum(stutters) > STUTTER_SHARE * len(stutters) / 2:
             return None
         even = [seen for seen, out in zip(self._frames, stutters, strict=True) if not (foreign and out)]
         if not even:
@@ -290,7 +267,7 @@ class LoadController:
         typical_s = latencies[int(0.9 * (len(latencies) - 1))]
         growth = self.costs[self.rung - 1] / self.costs[self.rung]
         held = self._best_held < self.rung  # not all of the latency is the network's
-        if not held and typical_s * growth > self.options.room * self.limit_s:
+        if not held and typical_s * growth > ROOM * self.limit_s:
             return None
         reason = f"calm for {now_s - self._calm_from_s:.0f} s at {typical_s * 1e3:.0f} ms"
         step = self._step(now_s, self.rung - 1, reason)
@@ -305,4 +282,4 @@ class LoadController:
 
     def _settle(self, now_s: float) -> None:
         self._frames.clear()
-        self._judge_from_s = self._calm_from_s = now_s + self.options.settle_s
+        self._judge_from_s = self._calm_from_s = now_s + SETTLE_S

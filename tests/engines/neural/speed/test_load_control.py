@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from irchroma.engines.neural.speed.load_control import LoadController, LoadOptions, RungChange
+from irchroma.engines.neural.speed import load_control
+from irchroma.engines.neural.speed.load_control import CALM_S, LoadController, RungChange
 
 PERIOD_S = 1 / 30
 COSTS = (8.0, 4.0, 2.0, 1.0)
@@ -88,7 +89,7 @@ def test_it_climbs_back_when_the_load_goes_one_rung_at_a_time() -> None:
     ups = [(at, step) for at, step in loaded.steps if step.after < step.before]
     assert [step.before - step.after for _, step in ups] == [1] * bottom
     gaps = [b - a for (a, _), (b, _) in pairwise(ups)]
-    assert min(gaps, default=9) > LoadOptions().calm_s
+    assert min(gaps, default=9) > CALM_S
 
 
 def test_at_the_border_between_two_rungs_it_does_not_swing() -> None:
@@ -269,8 +270,8 @@ def test_who_has_no_room_for_a_better_rung_looks_for_it_twice_a_second(
         return plain(controller, seen)
 
     monkeypatch.setattr(LoadController, "_stutters", counted)
-    options = LoadOptions(calm_s=60.0)
-    calm = Machine(LoadController(COSTS, 0.05, options, rung=1))
+    monkeypatch.setattr(load_control, "CALM_S", 60.0)
+    calm = Machine(LoadController(COSTS, 0.05, rung=1))
     calm.run(70, unit_s=0.006)
     assert calm.steps == []
     looked_at.clear()
