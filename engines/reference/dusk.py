@@ -15,14 +15,14 @@ from irchroma.engines.reference import registration, structure
 
 Plane = NDArray[np.float32]
 
-SHARE = 0.85
+SHARE = 0.95
 """Of the way to the reference's tone: what is large and warm stays brighter than what is around it."""
 DUSK, BRIGHTER = 0.06, 0.4
 """Least Y' that is taken of a reference, and by how much it may be above the infrared's: what lamps light is
 bright, and stays below glare."""
-LARGE_PX, SOFT_PX = 6.0, 2.5
+LARGE_PX, SOFT_PX = 4.25, 2.5
 """Gaussian sigmas, at `registration.COARSE_PX`, of what of the infrared is tone and no detail, and of the
-reference's tone."""
+reference's tone: with 6 of the former what is darker than a crowd was black around it."""
 USUAL_LIT, LAMP_LIT, LAMPS_ADD = 0.15, 0.08, 0.06
 """Most Y' that the median of a night counts as, by how much what is large may be brighter than it and stay
 as it is, and how much brighter still the brightest is shown: the pool of a headlamp of then."""
@@ -48,7 +48,9 @@ CRISP, FINE_PX = 0.2, 1.0
 places weakens it."""
 AROUND_PX, STANDS_OUT = 24.0, (0.25, 0.4)
 """Gaussian sigma of the surroundings, at `registration.COARSE_PX`, and by how much something is brighter than
-them from which it is made less dark with them, and not at all: people and cars are what is looked for."""
+them from which it is made less dark with them, and hardly: people and cars are what is looked for."""
+STANDING = 0.7
+"""Share of the infrared's level below which that is not made: at all of it people glared in a dark street."""
 WARM = (0.14, 0.28)
 """The same from which its color is its own a little, and wholly: nobody wears what stood there then."""
 NO_GROUND, GROUND_LEFT = (0.08, 0.28), 0.02
@@ -90,7 +92,7 @@ def tone_of(luma: NDArray[np.uint8], given: Plane, sky: Plane | None = None) -> 
     lift -= np.maximum(lift, 0.0) * _ramp(away, LIT_ITSELF)
     made = gray + lift + np.float32(CRISP) * finest
     stands_out = _ramp(gray - cv2.resize(around, size), STANDS_OUT)
-    made += stands_out * np.maximum(gray - made, 0.0)
+    made += stands_out * np.maximum(np.float32(STANDING) * gray - made, 0.0)
     for _ in range(LIFTS):
         lack = _small(np.maximum(np.float32(BLACK) - made, 0.0))
         near = 2 * round(by * NEAR_PX / 2) + 1

@@ -128,12 +128,13 @@ class Laid:
             luma: (h, w) uint8 infrared.
             worth: (k, l) float32 of its color, see `worth.worth`.
             keeps: (k, l) float32, how far it has the infrared's edges, see `shown.kept`.
-            wished: how far somebody wishes for this night (`Light.wished`): then it need not have them but
-                where somebody stands out of the infrared.
+            wished: how far somebody wishes for this night (`Light.wished`): then a light one need not have
+                them but where somebody stands out of the infrared.
         """
         sure = self.surely
         if wished > 0:
-            keeps = keeps + np.float32(wished) * (1.0 - keeps) * (1.0 - standing_out(luma, keeps.shape))
+            more = np.float32(wished * (1.0 - self.light.dark))
+            keeps = keeps + more * (1.0 - keeps) * (1.0 - standing_out(luma, keeps.shape))
             sure = sure + np.float32(wished * WISHED_OVER) * (self._inside - sure)
         return np.asarray(sure * cv2.resize(worth * keeps, luma.shape[::-1]), np.float32)
 

@@ -42,6 +42,9 @@ twenty pictures of streets and places has below 0.19; those from a car beside th
 LAID_OVER = 0.5
 """Of a picture by night, what of it lies over a thermal frame where its tone comes: with all of it people
 were lost in a market, with nothing of it signs and windows."""
+WISHED_LAID = 0.4
+"""The same of a dark one whose tone is wished for: signs and lit windows of a market. With more of it later
+frames of a fixed camera had edges that the sensor has not."""
 LIT, BY_NIGHT = (0.1, 0.4), 0.3
 """Y' that is shown from which a place is lit, and is wholly, and the share of a dark picture's color that is
 taken there: what lamps did to shadows is murk, and with nine tenths a viewer saw brown patches."""
@@ -128,11 +131,13 @@ class Light:
         return self.dusk(taken, thermal) - self.dusk(taken.chosen(), thermal)
 
     def laid_over(self, taken: Taken, thermal: bool) -> float:
-        """How far its picture itself may lie over the frame, [0, 1]; of a dark one not over the tone that is
-        wished for. A lighter one, a car's night or a day under a roof or in a wood, lies over it, too."""
+        """How far its picture itself may lie over the frame, [0, 1]; of a dark one `WISHED_LAID` over the
+        tone that is wished for. A lighter one, a car's night or a day under a roof or in a wood, lies over
+        it wholly."""
         beyond = self.dark * self.dusk(taken.chosen(), thermal)
         share = 1.0 - self.own_tone(taken) - (1.0 - LAID_OVER) * beyond
-        return share * (1.0 - self.dark * self.wished(taken, thermal))
+        wished = self.dark * self.wished(taken, thermal)
+        return share + wished * (WISHED_LAID - share)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from irchroma.engines.reference.dusk import (
     LAMPS_ADD,
     LAMPS_COLOR,
     LIGHTEST,
+    STANDING,
     as_usual,
     exposed,
     in_tone,
@@ -59,12 +60,14 @@ def test_nothing_is_lost_in_the_dark() -> None:
     np.testing.assert_array_equal(made[1:], own[1:])
 
 
-def test_people_stay_as_bright_as_the_sensor_shows_them_and_the_wall_does_not() -> None:
+def test_people_are_as_bright_as_a_dark_street_allows_and_clear_before_its_wall() -> None:
     luma = person()
     gray = luma.astype(np.float32) / 255
     made = toned(np.asarray(np.stack([gray] * 3), np.float32), luma, np.full(SIZE, 0.06, np.float32), 1.0)[0]
-    assert made[90:150, 145:165].mean() > gray[90:150, 145:165].mean() - 0.02
+    someone, as_seen = (one[90:150, 145:165].mean() for one in (made, gray))
+    assert STANDING * as_seen - 0.01 < someone < as_seen - 0.1
     assert made[:, 20:100].mean() < gray[:, 20:100].mean() - 0.08
+    assert someone > made[:, 20:100].mean() + 0.3
 
 
 def test_nobody_stands_in_a_dark_halo() -> None:
@@ -259,3 +262,12 @@ def test_a_picture_that_two_look_at_is_calmed_once() -> None:
     assert in_calm_colors(night) is in_calm_colors(night)
     other = Reference(rgb + np.uint8(40), night.trust, "night")
     assert in_calm_colors(other) is not in_calm_colors(night)
+
+
+def test_a_dark_night_that_is_wished_for_lies_over_no_edges_that_it_lacks() -> None:
+    rgb, luma = np.full((*SIZE, 3), (20, 26, 17), np.uint8), np.full(SIZE, 60, np.uint8)
+    laid = Laid(Reference(rgb, np.full(SIZE, 255, np.uint8), "night"), np.eye(2, 3), luma)
+    assert laid.light.dark == 1.0
+    kept = np.tile(np.linspace(0.0, 1.0, 80, dtype=np.float32), (60, 1))
+    sure = laid.where_sure(luma, np.ones_like(kept), kept, wished=1.0)
+    np.testing.assert_allclose(sure, cv2.resize(kept, SIZE[::-1]), atol=0.02)

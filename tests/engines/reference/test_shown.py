@@ -17,6 +17,7 @@ from irchroma.engines.reference.shown import (
     LAMPS,
     LIFTED,
     MOST,
+    WISHED_LAID,
     Light,
     Own,
     Taken,
@@ -283,11 +284,12 @@ def test_headlamps_of_a_night_that_is_wished_for_light_no_road_of_now() -> None:
     assert lit.max() < own.ycc[0].mean() + LAMPS + 0.01
 
 
-def test_half_of_a_night_lies_over_thermal_where_its_tone_comes_and_none_where_it_is_wished_for() -> None:
+def test_half_of_a_night_lies_over_thermal_where_its_tone_comes_and_less_where_it_is_wished_for() -> None:
     dark = light_of(cells(0.12))
     assert dark.laid_over(chosen(1.0), thermal=True) == 0.0
     assert dark.laid_over(chosen(2.0), thermal=True) == LAID_OVER
-    assert dark.laid_over(wished(1.0), thermal=True) == 0.0
+    assert dark.laid_over(wished(1.0), thermal=True) == WISHED_LAID
+    assert 0.0 < dark.laid_over(wished(0.5), thermal=True) < WISHED_LAID < LAID_OVER
     assert dark.laid_over(wished(2.0), thermal=True) == LAID_OVER
     for taken in (chosen, wished):
         assert dark.laid_over(taken(1.0), thermal=False) == 0.0
