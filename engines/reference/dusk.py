@@ -104,7 +104,7 @@ def tone_of(luma: NDArray[np.uint8], given: Plane, sky: Plane | None = None) -> 
 def in_tone(ycc: Plane, tone: Plane, share: float) -> Plane:
     """A frame so far in a tone that `tone_of` has found, [0, 1]; a new array."""
     result = ycc.copy()
-    result[0] += np.float32(share) * (tone - ycc[0])
+    result[0] = tone if share == 1 else ycc[0] + np.float32(share) * (tone - ycc[0])
     return result
 
 
