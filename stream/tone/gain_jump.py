@@ -23,6 +23,10 @@ EXPLAINED = 0.5
 MOST_NEW, SLACK = 3.0, 0.02
 """What the line leaves may be so many times what the values varied by before it, as two frames' noise is
 1.4 times that of one, and this share of the span more."""
+ENDS = (0.01, 0.99)
+STAYS, MOVES = 0.1, 0.25
+"""Of what lies between these quantiles: an end that moved by less than the first share of it has stayed, and
+a jump that moves it by more than the second is none."""
 
 CURVE_BINS = 12
 CURVE_FEWEST = 8
@@ -101,7 +105,9 @@ def find_gain_jump(before: Values, now: Values, limits: tuple[float, float]) -> 
         jump = GainJump.line(gain, offset) if 0.1 < gain < 10 else None
     else:
         jump = _curve(before, now, limits)
-    return jump if jump is not None and _moved(jump, limits) > SMALLEST else None
+    if jump is None or _moved(jump, limits) <= SMALLEST:
+        return None
+    return None if _leaves_an_end(jump, before, now) else jump
 
 
 def median(values: Values) -> np.float32:
@@ -152,6 +158,21 @@ def _along(
     x = np.concatenate([[x[0] - far], x, [x[-1] + far]])
     y = np.concatenate([[y[0] - far * slope], y, [y[-1] + far * slope]])
     return np.asarray(np.interp(values, x, y), np.float64)
+
+
+def _leaves_an_end(jump: GainJump, before: Values, now: Values) -> bool:
+    """Whether the picture's brightest or darkest stayed where it was, which the jump would have moved.
+
+    A camera that sets its own contrast anew moves what is dark and leaves people as bright as they are: a
+    line through the ground would then cut off all of them.
+    """
+    was, is_now = (np.quantile(values, ENDS) for values in (before, now))
+    span = min(np.ptp(was), np.ptp(is_now))
+    for end, old, new in zip(("low", "high"), was, is_now, strict=True):
+        clipped = new <= 0 if end == "low" else new >= 254  # what 8 bits end at tells nothing
+        if not clipped and abs(old - new) < STAYS * span and abs(jump(old) - new) > MOVES * span:
+            return True
+    return False
 
 
 def _moved(jump: GainJump, limits: tuple[float, float]) -> float:

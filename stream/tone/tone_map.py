@@ -7,6 +7,7 @@ overlaps the one that the curve was made for: a gain jump, another scene) does i
 by more than a dead band, and in a calm scene no faster than `CALM_SPEED` levels a second. Where the
 camera's own gain or offset jumps from one frame to the next, memory and curve jump along, and luma stays
 as it was, unless that one jump takes a dim 8-bit picture to one that needs no lift: a lamp, shown as it is.
+So is what follows dim frames at once without a jump, as where a camera's own contrast settles.
 A scene that comes back soon (`RETURN_NS`) after another, such as black frames, has its curve of before.
 All times are seconds of pts, whatever the frame rate.
 
@@ -263,8 +264,11 @@ class ToneMap:
             return
         if memory is not None and before is not None and not as_it_came:
             jump = find_gain_jump(before, self._sample, memory.limits)
-            if jump is not None and method == "lift" and _is_lit(before, seen):
+            lit = method == "lift" and _is_lit(before, seen)
+            if lit and (jump is not None or memory.differs(seen) > CALM):
                 self._begin(pixels, seen, pts_ns, method)  # it is dim no more
+                if jump is None:  # the camera's own contrast, which comes and goes: its dim frames stay so
+                    self._left = None
                 return
             if jump is not None:
                 self._jump(memory, jump)

@@ -99,3 +99,13 @@ def test_the_median_is_numpy_s_to_the_bit() -> None:
             values = (scale * random.normal(0, 1, count)).astype(np.float32)
             assert median(values) == np.median(values)
             assert median(np.rint(values)) == np.median(np.rint(values))
+
+
+def test_a_ground_that_loses_contrast_beneath_people_who_keep_theirs_is_no_jump() -> None:
+    ground = (100 * RNG.random(4000)).astype(np.float32)
+    now = noisy(np.float32(0.2) * ground, 0.3)
+    ground[:160], now[200:360] = 180, 180  # who has walked on meanwhile
+    assert find_gain_jump(ground, now, (0.0, 180.0)) is None
+    ground[200:360], now[:160] = 180, 36  # all of it alike: a jump
+    now[200:360] = 36
+    assert find_gain_jump(ground, now, (0.0, 180.0)) is not None

@@ -254,6 +254,27 @@ def test_8_bit_luma_is_spread_when_asked(method: str) -> None:
     assert out.dtype == np.uint8
 
 
+def night(dim: bool, number: int) -> NDArray[np.uint8]:
+    """A thermal camera by night that sets its own contrast: of the ground, while people are 180 always."""
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]].astype(float)
+    luma = 50 + 45 * np.sin(x / 22) * np.cos(y / 17) + 20 * y / SIZE[0]
+    luma = luma**2 / 240 if dim else luma
+    for person in range(3):
+        at = (37 * number + 50 * person) % 140
+        luma[40 + 20 * person : 70 + 20 * person, at : at + 12] = 180
+    return np.rint(np.clip(luma + noise(number % 8) / 4, 0, 255)).astype(np.uint8)
+
+
+def test_a_camera_that_starts_on_dim_frames_is_not_washed_out_afterwards() -> None:
+    tone_map, dim_frames = ToneMap(), (0, 2, 6, 9)
+    for number in range(40):
+        seen = night(number in dim_frames, number)
+        luma = tone_map.apply(seen, number * SECOND // 7)
+        if number not in dim_frames:
+            assert luma.mean() < seen.mean() + 12, number
+        assert np.mean(luma > 220) < 0.06, number
+
+
 def test_counts_are_never_cut_to_8_bits() -> None:
     with pytest.raises(StreamOptionError, match="16-bit counts"):
         ToneMap(ToneMapOptions(method="none")).apply(scene(), 0)
