@@ -12,7 +12,7 @@ night's colors on it, and nothing of the reference's detail.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
 
@@ -24,7 +24,7 @@ from irchroma.engines.recolor.look import BandLook
 from irchroma.engines.recolor.recoloring import SURE, UNSURE
 from irchroma.engines.reference import registration, structure
 from irchroma.engines.reference.dusk import dimmed, in_tone, tone_of, warm
-from irchroma.engines.reference.worth import back_in_band, sky_of, small_size, worth
+from irchroma.engines.reference.worth import Compared, sky_of, small_size
 
 Plane = NDArray[np.float32]
 
@@ -201,10 +201,11 @@ class Own:
         sure -= np.float32(UNSURE / (SURE - UNSURE))
         np.clip(sure, 0.0, 1.0, out=sure)
         made = np.empty_like(self.ycc)
-        for plane, own, levels in zip(made, self.ycc, _unknown(self.look), strict=True):
+        for plane, levels in zip(made, _unknown(self.look), strict=True):
             cv2.LUT(self.luma, levels, dst=plane)
-            away = cv2.subtract(own, plane)
-            cv2.add(plane, cv2.multiply(away, sure, dst=away), dst=plane)
+        away = self.ycc - made
+        away *= sure
+        made += away
         return made
 
 
@@ -230,7 +231,7 @@ def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, taken: Taken
     held = np.float32(taken.held)
     base = shown = own.as_shown()
     night = None
-    ycc = replace(own, ycc=ycc, confidence=confidence).as_shown()
+    ycc = Own(ycc, confidence, own.luma, own.look).as_shown()
     thermal, given = own.look.unlit is None, ycc[0]
     wished = np.float32(light.wished(taken, thermal))
     if wished > 0:
@@ -238,12 +239,16 @@ def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, taken: Taken
         sky = sky_of(shown)
         night = tone_of(own.luma, given, cast(Plane, sky * shown[0]))
         shown = dimmed(shown, night, float(wished))
-    size, shares = given.shape[::-1], worth(ycc, shown)
+    both = Compared.of(ycc, shown)
+    shares = both.worth()
     if wished < 1:
         keeps = kept(ycc[0], own.luma)
-        keeps += wished * (1.0 - keeps)  # the structure is the sensor's there
+        if wished > 0:
+            keeps += wished * (1.0 - keeps)  # the structure is the sensor's there
         shares = keeps * shares[0], keeps * shares[1]
-    tone, color = (cv2.resize(1.0 - held * (1.0 - one), size) for one in shares)
+    if held < 1:
+        shares = 1.0 - held * (1.0 - shares[0]), 1.0 - held * (1.0 - shares[1])
+    tone, color = (cv2.resize(one, given.shape[::-1]) for one in shares)
     if wished > 0:
         color = color + wished * sky * (1.0 - color)  # half blue and half a sunset is mustard
         color *= 1.0 - wished * warm(own.luma)  # people have moved, and have none of its colors
@@ -254,11 +259,13 @@ def shown_of(ycc: Plane, confidence: Plane, own: Own, light: Light, taken: Taken
         base = shown if stays == 1 else base + stays * (shown - base)
     colored = ycc - base
     if held > 0 and thermal:
-        colored[0] += held * back_in_band(ycc[0], shown[0])
-    for plane, share, own_plane in zip(colored, (tone, color, color), base, strict=True):
-        cv2.add(cv2.multiply(plane, share, dst=plane), own_plane, dst=plane)
-    sure = cv2.subtract(confidence, own.confidence)
-    cv2.add(cv2.multiply(sure, color, dst=sure), own.confidence, dst=sure)
+        colored[0] += held * both.back_in_band(ycc[0] if own_tone > 0 else None)
+    colored[0] *= tone
+    colored[1:] *= color
+    colored += base
+    sure = confidence - own.confidence
+    sure *= color
+    sure += own.confidence
     np.maximum(sure, np.float32(SURE), out=sure)  # what is shown where nobody is sure is in it already
     if (dusk := light.dusk(taken, thermal)) > 0:
         colored = in_tone(colored, tone_of(own.luma, given) if night is None else night, dusk)

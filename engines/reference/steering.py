@@ -22,7 +22,7 @@ from irchroma.engines.reference.foreground import ForegroundMarker
 from irchroma.engines.reference.laid import Laid, Laying, Scenery, by_steady_light, in_calm_colors
 from irchroma.engines.reference.pictures import Reference, load_references
 from irchroma.engines.reference.shown import Taken, kept, shown_alone
-from irchroma.engines.reference.worth import back_in_band, worth
+from irchroma.engines.reference.worth import Compared
 
 Plane = NDArray[np.float32]
 Luma = NDArray[np.uint8]
@@ -243,10 +243,11 @@ class ReferenceSteering:
             given, own = shown.transpose(2, 0, 1), ycc.transpose(2, 0, 1)
             keeps = kept(np.ascontiguousarray(given[0]), luma_small, self._edges)
             wished = laid.light.wished(self.options.taken(laid.reference), self.options.own_tone)
-            sure = laid.where_sure(luma_small, worth(given, own)[1], keeps, wished)
+            both = Compared.of(given, own)
+            sure = laid.where_sure(luma_small, both.worth()[1], keeps, wished)
             share *= 1.0 - held * (1.0 - sure)
             if self.options.own_tone:
-                lift = held * back_in_band(given[0], own[0])
+                lift = held * both.back_in_band()
                 shown = np.dstack([given[0] + lift, *given[1:]])
         if self.options.scenery:
             self.scenery = Scenery(laid, shown, share * np.float32(self.options.scenery), lift)

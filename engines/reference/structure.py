@@ -80,7 +80,7 @@ class Edges:
         slope = cv2.sqrt(squared)
         around = cv2.blur(squared, (NEIGHBORHOOD_PX, NEIGHBORHOOD_PX))
         np.sqrt(np.maximum(around, 0.0, out=around), out=around)  # the sliding sum leaves tiny negatives
-        around += np.float32(np.median(slope[::2, ::2]) + NOISE_SLOPE)  # all of them take twice as long
+        around += _median(slope[::2, ::2]) + np.float32(NOISE_SLOPE)  # all of them take twice as long
         weight = cv2.divide(slope, cv2.multiply(around, np.maximum(squared, 1e-9), dst=around), dst=slope)
         for border in (weight, weight.T):
             border[:MARGIN_PX], border[-MARGIN_PX:] = 0.0, 0.0
@@ -99,6 +99,14 @@ class Edges:
             cv2.add(cv2.multiply(self.real, other.real), cv2.multiply(self.imaginary, other.imaginary)),
             np.float32,
         )
+
+
+def _median(plane: Plane) -> np.float32:
+    """What `np.median` says of numbers: it looks for the middle by branches, 0.1 ms among a frame's other
+    work; sorting goes without."""
+    flat = np.sort(plane, axis=None)
+    half = flat.size // 2
+    return np.float32(flat[half] if flat.size % 2 else (flat[half - 1] + flat[half]) / 2)
 
 
 def structure_field(luma: NDArray[np.uint8] | Plane) -> Field:

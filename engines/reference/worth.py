@@ -9,6 +9,7 @@ the reference for red roofs, sand and stone. All of it is looked at small and so
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import cv2
@@ -46,28 +47,59 @@ BAND = (-0.12, 0.25)
 """Least and most that a reference's Y' is beyond the own one where the own tone is kept."""
 
 
-def worth(given: Plane, own: Plane) -> tuple[Plane, Plane]:
-    """How far a reference's tone is taken, and how far its color.
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A frame by a reference beside the own one.
 
-    Args:
-        given: (3, h, w) float32 Y', Cb, Cr by the reference, BT.601 full range.
-        own: (3, h, w) float32 without it.
-
-    Returns:
-        Two float32 in [0, 1], the second one nowhere more, at the size of `small_size`.
+    Attributes:
+        given: Y', Cb, Cr by the reference, small and soft, each float32, BT.601 full range.
+        own: the same without it.
+        hazy: how far purple haze lies there, as small, [0, 1].
+        size: (h, w) of the frame.
     """
-    (luma, *color), (own_luma, *own_color) = (_soft(planes) for planes in (given, own))
-    chroma, own_chroma = cv2.magnitude(*color), cv2.magnitude(*own_color)
-    burnt = _ramp(luma, BURNT) * (1.0 - _ramp(chroma, PALE))
-    (haze,) = _soft([_ramp(_towards(given[1:], PURPLE), HAZY)])
-    hazy = np.minimum(np.float32(BETWEEN) * haze, 1.0)
-    green = _ramp(_towards(own_color, GREEN), FRESH)
-    dull = green * (1.0 - _ramp(chroma / np.maximum(own_chroma, np.float32(1e-3)), DULLER))
-    sky = sky_of([own_luma, *own_color])
-    dark = sky * _ramp(own_luma - luma, DARKER_SKY)
-    tone = (1.0 - burnt) * (1.0 - hazy) * (1.0 - dark)
-    size = small_size(given.shape[1:])
-    return cast(Plane, cv2.resize(tone, size)), cast(Plane, cv2.resize(tone * (1.0 - dull), size))
+
+    given: list[Plane]
+    own: list[Plane]
+    hazy: Plane
+    size: tuple[int, int]
+
+    @staticmethod
+    def of(given: Plane, own: Plane) -> Compared:
+        """Args:
+        given: (3, h, w) float32 Y', Cb, Cr by the reference; not kept.
+        own: (3, h, w) float32 without it; not kept.
+        """
+        (haze,) = _soft([_ramp(_towards(given[1:], PURPLE), HAZY)])
+        hazy = np.minimum(np.float32(BETWEEN) * haze, np.float32(1.0))
+        return Compared(_soft(given), _soft(own), hazy, (given.shape[1], given.shape[2]))
+
+    def worth(self) -> tuple[Plane, Plane]:
+        """How far the reference's tone is taken, and how far its color.
+
+        Returns:
+            Two float32 in [0, 1], the second one nowhere more, at the size of `small_size`.
+        """
+        (luma, *color), (own_luma, *own_color) = self.given, self.own
+        chroma, own_chroma = cv2.magnitude(*color), cv2.magnitude(*own_color)
+        burnt = _ramp(luma, BURNT) * (1.0 - _ramp(chroma, PALE))
+        green = _ramp(_towards(own_color, GREEN), FRESH)
+        dull = green * (1.0 - _ramp(chroma / np.maximum(own_chroma, np.float32(1e-3)), DULLER))
+        sky = sky_of(self.own)
+        dark = sky * _ramp(own_luma - luma, DARKER_SKY)
+        tone = (1.0 - burnt) * (1.0 - self.hazy) * (1.0 - dark)
+        size = small_size(self.size)
+        return cast(Plane, cv2.resize(tone, size)), cast(Plane, cv2.resize(tone * (1.0 - dull), size))
+
+    def back_in_band(self, luma: Plane | None = None) -> Plane:
+        """What brings the reference's tone back to the own one's: (h, w) float32, to be added to its Y'.
+
+        Args:
+            luma: (h, w) float32 Y' by the reference, where that has changed since.
+        """
+        given = self.given[0] if luma is None else _soft([luma])[0]
+        away = given - self.own[0]
+        low, high = BAND
+        return cast(Plane, cv2.resize(np.clip(away, low, high) - away, self.size[::-1]))
 
 
 def small_size(size: tuple[int, ...]) -> tuple[int, int]:
@@ -96,21 +128,6 @@ def without_pale_red(ycc: Plane) -> Plane:
         made[..., 1] -= less * np.float32(direction.real)
         made[..., 2] -= less * np.float32(direction.imag)
     return made
-
-
-def back_in_band(luma: Plane, own: Plane) -> Plane:
-    """What brings a reference's tone back to the own one's.
-
-    Args:
-        luma: (h, w) float32 Y' by the reference.
-        own: (h, w) float32 without it.
-
-    Returns:
-        (h, w) float32, to be added to `luma`.
-    """
-    (away,) = _soft([cv2.subtract(luma, own)])
-    low, high = BAND
-    return cast(Plane, cv2.resize(np.clip(away, low, high) - away, luma.shape[::-1]))
 
 
 def _soft(planes: Sequence[Plane] | Plane) -> list[Plane]:

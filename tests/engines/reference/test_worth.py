@@ -12,10 +12,9 @@ from irchroma.engines.reference.worth import (
     BAND,
     PALE_RED,
     RED_LESS,
-    back_in_band,
+    Compared,
     small_size,
     without_pale_red,
-    worth,
 )
 
 Plane = NDArray[np.float32]
@@ -46,7 +45,7 @@ def flat(rgb: tuple[int, int, int]) -> Plane:
 def test_what_viewers_chose_is_shown(
     given: tuple[int, int, int], own: tuple[int, int, int], tone: float, color: float
 ) -> None:
-    found = worth(flat(given), flat(own))
+    found = Compared.of(flat(given), flat(own)).worth()
     for share, expected in zip(found, (tone, color), strict=True):
         assert share.shape == small_size(SIZE)[::-1]
         np.testing.assert_allclose(share, expected, atol=0.05)
@@ -57,8 +56,8 @@ def test_purple_between_leaves_is_haze_and_a_speck_is_not() -> None:
     given[:, ::2, ::2] = haze[:, ::2, ::2]
     speckled = flat(GRAY)
     speckled[:, 48:50, 64:66] = haze[:, 48:50, 64:66]
-    assert worth(given, flat(GRAY))[0][8:-8, 8:-8].max() < 0.5
-    assert worth(speckled, flat(GRAY))[0].mean() > 0.97
+    assert Compared.of(given, flat(GRAY)).worth()[0][8:-8, 8:-8].max() < 0.5
+    assert Compared.of(speckled, flat(GRAY)).worth()[0].mean() > 0.97
 
 
 def test_a_tone_comes_back_to_the_band_around_the_own_one_with_its_detail() -> None:
@@ -68,7 +67,8 @@ def test_a_tone_comes_back_to_the_band_around_the_own_one_with_its_detail() -> N
         detail = np.zeros(SIZE, np.float32)
         detail[::2] = 0.04
         given = own + np.float32(away) + detail
-        made = given + back_in_band(given, own)
+        pair = (np.stack([luma, 0 * luma, 0 * luma]) for luma in (given, own))
+        made = given + Compared.of(*pair).back_in_band()
         np.testing.assert_allclose(cv2.blur(made, (16, 16)), 0.5 + left, atol=0.025)
         np.testing.assert_allclose(np.diff(made, axis=0), np.diff(given, axis=0), atol=2e-3)
 
