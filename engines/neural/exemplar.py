@@ -74,7 +74,8 @@ class ExemplarNetwork:
         common: dict[str, Tensor] = {"place": places(height, width), **encoded.tokens}
         answers = []
         for picture, own, sure, first in zip(luma, ycc, confidence, known_early, strict=True):
-            there, known = encoded.placing.at(cv2.convertScaleAbs(picture[0], alpha=255.0))
+            levels = np.asarray(cv2.convertScaleAbs(picture[0], alpha=255.0), np.uint8)
+            there, known = encoded.placing.at(levels)
             taken = share_taken(strength, known)
             frame = {
                 "luma": picture[None],
@@ -87,7 +88,8 @@ class ExemplarNetwork:
             answer = self._frames.run(common | frame | first)
             if known > 0.0:
                 of_it = Taken.of(max(1.0, strength), encoded.wished)
-                answer = self._shown(answer, frame, encoded.light, of_it)
+                own_picture = Own(own, sure[0], levels, self.given.look)
+                answer = self._shown(answer, own_picture, frame["known"], encoded.light, of_it)
             if known < 1.0:
                 sureness = frame["sureness"]  # whether it is sky or wall another scene's picture cannot say
                 colored = evenly(answer["ycc"], own)
@@ -102,20 +104,18 @@ class ExemplarNetwork:
         return np.asarray(colored, np.float32), np.asarray(sure, np.float32)
 
     def _shown(
-        self, answer: dict[str, Tensor], frame: dict[str, Tensor], light: Light, of_it: Taken
+        self, answer: dict[str, Tensor], own: Own, known: Tensor, light: Light, of_it: Taken
     ) -> dict[str, Tensor]:
         """What of the answer is shown, by a strength of up to 1, and as far as the scene is known to be the
         reference's."""
-        luma = np.asarray(cv2.convertScaleAbs(frame["luma"][0, 0], alpha=255.0), np.uint8)
-        own = Own(frame["own"][0], frame["sureness"][0, 0], luma, self.given.look)
         ycc, confidence = shown_of(answer["ycc"][0], answer["confidence"][0, 0], own, light, of_it)
         if (strength := np.float32(self.given.strength)) < 1:
             without = own.as_shown()
             ycc = without + strength * (ycc - without)
         both = {"ycc": ycc[None], "confidence": confidence[None, None]}
-        if frame["known"].item() == 1.0:
+        if known.item() == 1.0:
             return both
-        return {name: answer[name] + frame["known"] * (one - answer[name]) for name, one in both.items()}
+        return {name: answer[name] + known * (one - answer[name]) for name, one in both.items()}
 
     def prepare(self, luma: Tensor) -> tuple[Tensor, Tensor]:
         """Compile for frames of this size, and for references to come; what the band's network says of it.

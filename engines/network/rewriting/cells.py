@@ -22,8 +22,8 @@ OUTPUTS = ("ycc", "confidence")
 _TAIL = {
     "Add": 3, "Interpolate": 1, "Maximum": 2, "Minimum": 2, "Multiply": 2, "Subtract": 1, "VariadicSplit": 1,
 }  # fmt: skip
-_LIMITS = ((0.0, 1.0), (-0.5, 0.5), (-0.5, 0.5))
-"""Of Y', Cb, Cr."""
+_LIMITS = ((0.0, 1.0), (-0.5, 0.5))
+"""Of Y', and of Cb and Cr."""
 _PARTS = 7
 """Planes at the cells: slope and offset by the luma of three channels, and how sure it is."""
 
@@ -89,28 +89,27 @@ def on_pixels(cells: Tensor, inputs: Tensors) -> Tensors:
         inputs: of the whole, of one picture.
     """
     luma, own, sure = inputs["luma"][0, 0], inputs["own"][0], inputs["sureness"][0, 0]
-    size = luma.shape[::-1]
-    ycc, confidence = np.empty((1, *own.shape), np.float32), np.empty((1, 1, *sure.shape), np.float32)
-    slope, part = np.empty_like(luma), np.empty_like(luma)
-    for channel, (low, high) in enumerate(_LIMITS):
-        made = ycc[0, channel]
-        cv2.resize(cells[0, channel], size, dst=slope)
-        cv2.resize(cells[0, 3 + channel], size, dst=made)
-        cv2.add(made, cv2.multiply(slope, luma, dst=slope), dst=made)
-        cv2.add(made, own[channel], dst=made)
-        np.clip(made, low, high, out=made)
-    cv2.resize(cells[0, 6], size, dst=part)
-    made = confidence[0, 0]
-    cv2.multiply(part, cv2.subtract(1.0, sure, dst=made), dst=part)
-    cv2.add(sure, part, dst=made)
-    np.clip(made, 0.0, 1.0, out=made)
-    return dict(zip(OUTPUTS, (ycc, confidence), strict=True))
+    pixels = np.empty((_PARTS, *luma.shape), np.float32)
+    for plane, cell in zip(pixels, cells[0], strict=True):
+        cv2.resize(cell, luma.shape[::-1], dst=plane)
+    slope, ycc, confidence = pixels[:3], pixels[3:6], pixels[6]
+    slope *= luma
+    ycc += slope
+    ycc += own
+    for planes, (low, high) in zip((ycc[:1], ycc[1:]), _LIMITS, strict=True):
+        np.clip(planes, low, high, out=planes)
+    confidence *= 1.0 - sure
+    confidence += sure
+    np.clip(confidence, 0.0, 1.0, out=confidence)
+    return dict(zip(OUTPUTS, (ycc[None], confidence[None, None]), strict=True))
 
 
 def _means(planes: Tensor) -> Tensor:
     """(1, C, H, W) -> (1, C, H / 8, W / 8)."""
-    size = (planes.shape[3] // CELL_PX, planes.shape[2] // CELL_PX)
-    return np.stack([cv2.resize(plane, size, interpolation=cv2.INTER_AREA) for plane in planes[0]])[None]
+    _, channels, height, width = planes.shape  # one under another: no cell is of two of them
+    tall = planes.reshape(channels * height, width)
+    small = cv2.resize(tall, (width // CELL_PX, len(tall) // CELL_PX), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32).reshape(1, channels, height // CELL_PX, width // CELL_PX)
 
 
 def _given(port: Any, channels: int, name: str, opset: Any) -> Any:
