@@ -80,11 +80,29 @@ def _leave() -> None:
 
 
 @dataclass(slots=True)
+class _Request:
+    """A thread's request, whose inputs lie in the arrays that it was given last."""
+
+    made: Any
+    given: Tensors = field(default_factory=dict)
+
+    def infer(self, inputs: Tensors) -> None:
+        """Without the bindings' ways through types and names for what has stayed, as a reference's tokens,
+        and without their copies of the answers."""
+        for name, one in inputs.items():
+            if self.given.get(name) is not one:
+                kept = np.require(one, np.float32, ["C", "W"])
+                self.made.set_tensor(name, openvino.Tensor(kept, shared_memory=True))
+                self.given[name] = kept
+        self.made.infer(share_outputs=True)
+
+
+@dataclass(slots=True)
 class _Compiled:
     """A graph for certain shapes, and the request of each thread that uses it."""
 
     model: Any = None
-    requests: dict[int, Any] = field(default_factory=dict)
+    requests: dict[int, _Request] = field(default_factory=dict)
 
 
 def open_network(path: Path, options: NetworkOptions) -> OpenVinoNetwork:
@@ -184,14 +202,12 @@ class OpenVinoGraph:
         log.warning("compiling %s without the cache in %s", self._path.name, folder)
         return self.compile(shapes)
 
-    def _answer(self, request: Any, inputs: Tensors) -> list[Tensor]:
+    def _answer(self, request: _Request, inputs: Tensors) -> list[Tensor]:
         with _call():
-            request.infer(
-                {name: np.ascontiguousarray(one) for name, one in inputs.items()}, share_inputs=True
-            )
-        return [request.get_output_tensor(place).data for place in range(len(self.model.outputs))]
+            request.infer(inputs)
+        return [request.made.get_output_tensor(place).data for place in range(len(self.model.outputs))]
 
-    def _request(self, shapes: Shapes) -> Any:
+    def _request(self, shapes: Shapes) -> _Request:
         """This thread's request for inputs of these shapes."""
         key = tuple(sorted(shapes.items()))
         with self._lock:
@@ -206,7 +222,7 @@ class OpenVinoGraph:
         request = compiled.requests.get(thread)
         if request is None:
             with _call():
-                request = compiled.requests[thread] = compiled.model.create_infer_request()
+                request = compiled.requests[thread] = _Request(compiled.model.create_infer_request())
         return request
 
 
