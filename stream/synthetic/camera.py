@@ -51,14 +51,6 @@ class SyntheticFrame:
         camera = self._camera
         return camera.sensor(self._shown).store(camera.ideal(self._shown))
 
-    @cached_property
-    def motion(self) -> Plane:
-        """(H, W, 2) float32 (x, y) pixels: how far each pixel moves until the next frame.
-
-        Zero while the picture is held; NaN everywhere where the next frame is another scene or size.
-        """
-        return self._camera.motion(self.number)
-
     @property
     def defects(self) -> NDArray[np.uint8]:
         """(H, W) uint8: 0 good, 1 dead, 2 stuck, 3 blinking."""
@@ -151,19 +143,6 @@ class SyntheticCamera:
         scene = self._scene(number)
         labels = scene.label_map(self._look(number, scene))
         return np.asarray(cv2.resize(labels, self.size_at(number)[::-1], interpolation=cv2.INTER_NEAREST))
-
-    def motion(self, number: int) -> Plane:
-        """(H, W, 2) float32, see `SyntheticFrame.motion`."""
-        now, then = self.shown(number), self.shown(number + 1)
-        size = self.size_at(now)
-        scene = self._scene(now)
-        if now == then:
-            return np.zeros((*size, 2), np.float32)
-        if self._scene_seed(now) != self._scene_seed(then) or size != self.size_at(then):
-            return np.full((*size, 2), np.nan, np.float32)
-        flow = scene.motion(self._look(now, scene), self._look(then, scene))
-        grow = np.array([size[1] / scene.size[1], size[0] / scene.size[0]], np.float32)
-        return np.asarray(cv2.resize(flow, size[::-1], interpolation=cv2.INTER_NEAREST) * grow, np.float32)
 
     def _scene_seed(self, number: int) -> int:
         cut = self.options.cut_s

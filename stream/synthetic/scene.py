@@ -69,7 +69,7 @@ class SyntheticScene:
         base, sky = self._band(band)
         stage = base.copy()
         self._drift_clouds(stage, sky, look.time_s)
-        for _, thing in self._placed(look.time_s):
+        for thing in self._placed(look.time_s):
             gain = self._lamp_gain(thing, band)
             if thing.shadow is not None and SHADOW[band] and not self.night:
                 caster, laid = thing.shadow
@@ -86,31 +86,12 @@ class SyntheticScene:
     def label_map(self, look: Look) -> NDArray[np.uint8]:
         """(H, W) uint8 classes, see `synthetic.light.LABELS`."""
         labels = self.labels.copy()
-        for _, thing, cover, where in self._seen(look.time_s):
-            labels[where][cover] = thing.sprite.label
+        for thing in self._placed(look.time_s):
+            cover, where = thing.sprite.coverage(thing.transform, labels.shape)
+            if cover is not None:
+                solid = (cover * thing.opacity > 0.5) & (self.depth[where] > thing.distance_m)
+                labels[where][solid] = thing.sprite.label
         return np.asarray(self._window(labels, look.offset, cv2.INTER_NEAREST), np.uint8)
-
-    def motion(self, look: Look, after: Look) -> Plane:
-        """(H, W, 2) float32 (x, y) pixels: where each pixel of `look` is in the picture `after`.
-
-        Known for the camera, the clouds, and the whole body of what moves; of a walker's limbs it is
-        the motion of the body. Shadows are not followed: they belong to the ground.
-        """
-        high, wide = self.depth.shape
-        flow = np.zeros((high, wide, 2), np.float32)
-        flow[self._open_sky > 0.5, 0] = -self._cloud_shift(after.time_s - look.time_s)
-        later = dict(self._placed(after.time_s))
-        for number, thing, cover, where in self._seen(look.time_s):
-            if number not in later:
-                continue
-            step = _between(thing, later[number])
-            rows, columns = np.nonzero(cover)
-            x, y = columns + where[1].start + 0.5, rows + where[0].start + 0.5
-            points = np.stack([x, y, np.ones(rows.size)])
-            flow[where][cover] = (step @ points - points[:2]).T
-        flow -= np.array(after.offset, np.float32) - np.array(look.offset, np.float32)
-        flow[..., 0] *= -1 if self.plan.mirror else 1
-        return self._window(flow, look.offset, cv2.INTER_NEAREST)
 
     def _cast(self, rng: np.random.Generator, people: int, vehicles: int) -> list[Actor]:
         layout, night = self.plan.layout, self.night
@@ -122,25 +103,10 @@ class SyntheticScene:
         routes = self.plan.routes
         return actors + [make_walker(layout, routes[k % len(routes)], rng, night) for k in range(people)]
 
-    def _placed(self, time_s: float) -> list[tuple[int, Placed]]:
-        """From far to near: what is in the scene, with its number."""
-        found = [(number, thing) for number, actor in enumerate(self._actors) if (thing := actor(time_s))]
-        return sorted(found, key=lambda pair: -pair[1].distance_m)
-
-    def _seen(self, time_s: float) -> list[tuple[int, Placed, NDArray[np.bool_], tuple[slice, slice]]]:
-        """From far to near: what stands in the picture and which pixels it covers."""
-        seen = []
-        for number, thing in self._placed(time_s):
-            cover, where = thing.sprite.coverage(thing.transform, self.size_of_stage)
-            if cover is not None:
-                solid = (cover * thing.opacity > 0.5) & (self.depth[where] > thing.distance_m)
-                seen.append((number, thing, solid, where))
-        return seen
-
-    @property
-    def size_of_stage(self) -> tuple[int, int]:
-        """(H, W) of what is drawn: the picture and its margins."""
-        return self.plan.layout.view.size
+    def _placed(self, time_s: float) -> list[Placed]:
+        """From far to near: what is in the scene."""
+        found = [thing for actor in self._actors if (thing := actor(time_s))]
+        return sorted(found, key=lambda thing: -thing.distance_m)
 
     def _lamp_gain(self, thing: Placed, band: str) -> float:
         if not self.night or band != "nir":
@@ -151,11 +117,8 @@ class SyntheticScene:
         lit = float(np.clip(1.3 * lamp[row, column] + 0.004, 0, 1.4))
         return float(lit**0.45)  # what it multiplies is gamma coded
 
-    def _cloud_shift(self, seconds: float) -> float:
-        return CLOUD_SPEED * self.size[1] * seconds
-
     def _drift_clouds(self, stage: Plane, sky: Sky, time_s: float) -> None:
-        shift = self._cloud_shift(time_s) % sky.period_px
+        shift = CLOUD_SPEED * self.size[1] * time_s % sky.period_px
         first, share = int(shift), shift % 1
         rows, wide = sky.clouds.shape[0], stage.shape[1]
         rows = min(rows, stage.shape[0])
@@ -226,11 +189,6 @@ def _cache_file(scene: str) -> Path | None:
         return None
     about = f"{scene} {np.__version__} {cv2.__version__}".encode() + code
     return folder / f"{hashlib.sha256(about).hexdigest()[:24]}.npz"
-
-
-def _between(thing: Placed, target: Placed) -> Plane:
-    """(2, 3) from stage pixels of one moment to those of the next."""
-    return np.asarray(target.body @ np.linalg.inv(np.vstack([thing.body, [0, 0, 1]])))
 
 
 def _develop(canvas: Canvas, band: str, night: bool, double: int, sky: Sky) -> Plane:

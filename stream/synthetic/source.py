@@ -35,7 +35,7 @@ def _pts_ns(number: int, options: SyntheticOptions) -> int:
 class SyntheticSource:
     """A `FrameSource` that needs no device.
 
-    `Frame.extra["truth"]` is the `SyntheticFrame`, which knows color, temperatures, motion, defects.
+    `Frame.extra["truth"]` is the `SyntheticFrame`, which knows color, temperatures, classes, defects.
     Reopened, it starts again with frame 0.
     """
 

@@ -27,7 +27,6 @@ class Placed:
     Attributes:
         sprite: its pose.
         transform: (2, 3) from sprite pixels to stage pixels.
-        body: (2, 3) from the thing's own coordinates, the same in all its poses, to stage pixels.
         distance_m: from the camera.
         opacity: of things that come into being far off.
         shadow: what throws its shadow, and that one's transform.
@@ -35,7 +34,6 @@ class Placed:
 
     sprite: Sprite
     transform: Plane
-    body: Plane
     distance_m: float
     opacity: float = 1.0
     shadow: tuple[Sprite, Plane] | None = None
@@ -69,11 +67,10 @@ def make_walker(layout: Layout, route: Plane, rng: np.random.Generator, night: b
         x, z = route[leg] + legs[leg] * ((way - ends[leg]) / lengths[leg])
         sprite = pose(headings[leg], int(way / STRIDE_M * PHASES) % PHASES)
         rows, columns = sprite.size
-        body = _at_foot(view, x, z)
-        transform = body @ _own_meters((columns / 2, rows), rows / HEIGHT_M)
+        transform = _at_foot(view, x, z) @ _own_meters((columns / 2, rows), rows / HEIGHT_M)
         opacity = float(np.clip(0.6 * min(way, ends[-1] - way), 0, 1))
         shadow = (sprite, _thrown(view, x, z, sprite.size))
-        return Placed(sprite, transform, body, float(z), opacity, shadow)
+        return Placed(sprite, transform, float(z), opacity, shadow)
 
     return place
 
@@ -130,10 +127,9 @@ def make_driver(layout: Layout, coming: bool, rng: np.random.Generator, night: b
         index = int(np.argmin(np.abs(np.log(stops / z))))
         car, body, shadow = seen_from(index)
         x = float(layout.road_at(z)) + lane
-        foot = _at_foot(view, x, z)
-        transform = foot @ _own_meters(car.anchor, car.px_per_m)
+        transform = _at_foot(view, x, z) @ _own_meters(car.anchor, car.px_per_m)
         opacity = float(np.clip((far - z) / FADE_M, 0, 1))
-        return Placed(body, transform, foot, z, opacity, (shadow, transform))
+        return Placed(body, transform, z, opacity, (shadow, transform))
 
     return place
 
@@ -153,6 +149,6 @@ def make_swayer(
         transform = np.array(
             [[scale, -gust * scale, left + gust * scale * rows], [0, scale, top]], np.float64
         )
-        return Placed(sprite, transform, transform, z)
+        return Placed(sprite, transform, z)
 
     return place

@@ -4,7 +4,6 @@ import time
 from fractions import Fraction
 from itertools import pairwise
 
-import cv2
 import numpy as np
 import pytest
 
@@ -118,7 +117,6 @@ def test_the_picture_is_frozen_and_held_while_the_shutter_is_closed():
     for number in range(30, 36):
         np.testing.assert_array_equal(frames[number].pixels, frames[29].pixels)
     assert (frames[36].pixels != frames[35].pixels).any()
-    assert not frames[30].extra["truth"].motion.any()
 
 
 def test_without_telemetry_a_frozen_picture_is_not_told():
@@ -128,39 +126,12 @@ def test_without_telemetry_a_frozen_picture_is_not_told():
     np.testing.assert_array_equal(frames[15].pixels, frames[14].pixels)
 
 
-@pytest.mark.parametrize("moving", ["pan=60", "shake=3", "people=6"])
-def test_the_motion_truth_brings_the_next_frame_back_onto_this_one(moving):
-    nir = camera(f"test:nir?size=320x256&noise=0&vehicles=0&{moving}")
-    for number in (10, 200):
-        now, then = nir.frame(number), nir.frame(number + 1)
-        rows, columns = np.mgrid[0:256, 0:320].astype(np.float32)
-        x, y = columns + now.motion[..., 0], rows + now.motion[..., 1]
-        here, there = (cv2.GaussianBlur(f.pixels.astype(np.float32), (0, 0), 1.5) for f in (now, then))
-        back = cv2.remap(there, x, y, cv2.INTER_LINEAR)
-        inside = (x >= 0) & (x <= 319) & (y >= 0) & (y <= 255)
-        error = np.abs(back - here)[inside]
-        assert np.mean(error > 10) < 0.005
-        if "people" not in moving:  # the whole picture moves
-            assert error.mean() < 0.35 * np.abs(there - here)[inside].mean()
-
-
-def test_a_moving_car_is_carried_by_its_motion():
-    nir = camera("test:nir?size=320x256&noise=0&people=0&vehicles=6&seed=3")
-    for number in range(0, 300, 20):
-        frame = nir.frame(number)
-        car = frame.labels == 8
-        if car.sum() > 300:
-            break
-    assert car.sum() > 300
-    then = nir.frame(number + 1)
-    rows, columns = np.mgrid[0:256, 0:320].astype(np.float32)
-    flow = frame.motion
-    back = cv2.remap(
-        then.pixels.astype(np.float32), columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR
-    )
-    moved = np.abs(back - frame.pixels)[car].mean()
-    stayed = np.abs(then.pixels.astype(float) - frame.pixels)[car].mean()
-    assert moved < 0.6 * stayed
+def test_a_pan_of_so_many_pixels_a_second_carries_the_whole_picture():
+    nir = camera("test:nir?size=320x256&noise=0&vehicles=0&people=0&pan=60")
+    for number, step in ((2, 2), (20, -2)):  # the sweep turns after 16 frames
+        now, then = (nir.frame(n).pixels[100:].astype(float) for n in (number, number + 1))
+        carried = np.abs(then[:, 8:-8] - np.roll(now, -step, 1)[:, 8:-8]).mean()
+        assert carried < 0.35 * np.abs(then - now)[:, 8:-8].mean()
 
 
 def test_a_cut_shows_another_scene_from_then_on():
@@ -169,7 +140,6 @@ def test_a_cut_shows_another_scene_from_then_on():
     assert np.abs(pictures[1] - pictures[0]).mean() < 4
     assert np.abs(pictures[2] - pictures[1]).mean() > 10
     assert np.abs(pictures[3] - pictures[2]).mean() < 4
-    assert np.isnan(nir.frame(4).motion).all()
 
 
 def test_color_by_day_becomes_infrared_luma_of_another_size_by_night():
@@ -230,7 +200,6 @@ def test_odd_tiny_and_slim_sizes_work(size):
         assert frame.pixels.shape == size
         assert frame.pixels.dtype == dtype
         assert frame.rgb.shape == (*size, 3)
-        assert frame.motion.shape == (*size, 2)
         assert frame.labels.shape == size
 
 
