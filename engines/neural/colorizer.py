@@ -289,6 +289,8 @@ class NeuralColorizer:
         halved = halved and halves(luma.shape, small.shape, self._beside is not None)
         self._stage.carries_half = (halved or self._beside is not None) and self._steering is None
         seen = self._stage.observe(small, pts_ns, held)
+        if seen.cut and self._given is not None:
+            self._given.forget()  # for a dozen frames the new scene had the colors of the old one's picture
         if seen.luma_levels is not None:
             luma, small = gain.shown_luma(luma, seen.luma_levels), gain.shown_luma(small, seen.luma_levels)
         shown = reduced(small, half) if halved else small

@@ -130,3 +130,21 @@ def test_a_picture_that_is_asked_for_late_has_the_mood_of_its_own_time() -> None
         engine.close()
     np.testing.assert_array_equal(found[True], found[False])
     assert np.abs(found[True] - last).mean() > 1, "the picture changes nothing"
+
+
+def test_after_a_cut_nothing_wears_the_colors_of_the_scene_before() -> None:
+    """The picture of that was believed to lie there for some frames more."""
+    network = NetworkOptions("openvino", threads=1, cache=None, exact=True)
+    options = NeuralOptions(engine="reference", size="thermal", reference=AUTO, network=network)
+    (rgb, before), (_, after) = daytime_scene.draw(3), daytime_scene.draw(4)
+    day = Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), "day")
+    shown = []
+    for frames in ([before] * 4 + [after], [after]):
+        engine = NeuralColorizer(options)
+        engine.exchange_references([day])
+        for number, luma in enumerate(frames):
+            engine.submit(luma, number * FRAME_NS)
+            last = engine.collect().rgb.astype(int)
+        shown.append(last)
+        engine.close()
+    assert np.abs(shown[0] - shown[1]).mean() < 0.5
