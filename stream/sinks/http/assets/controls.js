@@ -41,8 +41,11 @@ function offer(reference) {                // the pictures to choose from, drawn
   place.hidden = !reference;
   at("strength").hidden = !reference || reference.strength === null;
   if (!reference) return;
-  const keys = reference.candidates.map((one) => one.key).join(" ");
-  if (place.dataset.keys !== keys) {
+  const keys = reference.candidates.map((one) => one.key).join(" "), drawn = place.dataset.keys;
+  place.onpointerenter = (event) => { place.aimed = event.pointerType === "mouse"; };
+  place.onpointerleave = () => { place.aimed = false; };
+  if (drawn !== keys && !(drawn && place.aimed)) {  // nothing moves away under a mouse
+    const focused = place.contains(document.activeElement) ? document.activeElement.dataset.value : null;
     place.dataset.keys = keys;
     for (const one of place.querySelectorAll("button")) one.remove();
     for (const value of ["auto", "none"]) {
@@ -60,6 +63,7 @@ function offer(reference) {                // the pictures to choose from, drawn
       one.append(picture);
       place.append(one);
     }
+    [...place.querySelectorAll("button")].find((one) => one.dataset.value === focused)?.focus();
   }
   const scores = Object.fromEntries(reference.candidates.map((one) => [one.key, one]));
   for (const one of place.querySelectorAll("button")) {

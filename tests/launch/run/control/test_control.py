@@ -348,6 +348,19 @@ def test_the_page_shows_the_reference_and_what_else_there_is(
                 tab.look(scheme, size)
                 assert tab.value("document.documentElement.scrollWidth <= innerWidth")
                 tab.screenshot(tmp_path / f"reference_{place}_{scheme}.png")
+        turned = (
+            "(() => { const all = () => [...document.querySelectorAll('#references .picture')].map("
+            "one => one.dataset.value), before = all();"
+            f"document.querySelector('#references [data-value=\"{yard}\"]').focus();"
+            "offer({ auto: true, strength: 1, current: null, candidates: before.map("
+            "key => ({ key, name: key, score: 1 })).reverse() });"
+            "return [`${before}` === `${all()}`, document.activeElement.dataset.value]; })()"
+        )
+        for under, stays in {"#references .picture": True, "main": False}.items():  # about to click, or not
+            box = f"(b => [b.x + b.width / 2, b.y + b.height / 2])(document.querySelector('{under}')"
+            x, y = tab.value(f"{box}.getBoundingClientRect())")
+            tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+            assert tab.value(turned) == [stays, yard]
         tab.value("document.querySelector('#references button.picture:not(.current)').click()")
         tab.wait_for(f"String({PRESSED}) !== 'auto'")
         wait_for(lambda: not run.state()["reference"]["auto"])
