@@ -4,6 +4,7 @@ Run by test_cuda_memory.py, since whatever loads libcuda first decides for its p
 """
 
 import ctypes
+import gc
 import json
 import sys
 
@@ -63,6 +64,53 @@ def read() -> dict:
         "context": found.context != 0,
         "equal": all(np.array_equal(one, other) for one, other in zip(theirs, ours, strict=True)),
     }
+
+
+def held(driver: ctypes.CDLL) -> dict:
+    """Pictures of a stream whose size changes, lent at once and given back in another order."""
+    before = driver.stand_in_memory()
+    sizes = ((76, 100), (62, 90), (480, 641))  # the last as wide as no row is long
+    pipeline = Pipeline(
+        "videotestsrc pattern=snow ! capsfilter name=size ! cudaupload"
+        f" ! video/x-raw({FEATURE}) ! appsink name=out sync=false max-buffers=1"
+    )
+    text = "video/x-raw,format=NV12,framerate=25/1,width={1},height={0}"
+    pipeline.properties["size"] = {"caps": text.format(*sizes[0])}
+    pipeline.start()
+    leases, found = [], []
+    for size in sizes:
+        pipeline.set("size", "caps", text.format(*size))
+        while not leases or found[-1].size != size:
+            sample = pipeline.element("out").emit("try-pull-sample", 10 * 10**9)
+            if sample is None:
+                pipeline.check()
+            lease = lent(sample.get_buffer())
+            found.append(lease.__enter__())
+            leases.append(lease)
+            sample = None
+    first = [bytes(rows(one)) for one in found]
+    order = np.random.default_rng(2).permutation(len(leases))
+    for number in order[:-1]:
+        leases[number].__exit__(None, None, None)
+    pipeline.stop()
+    last = int(order[-1])
+    kept = bytes(rows(found[last])) == first[last]  # though its pipeline is gone
+    leases[last].__exit__(None, None, None)
+    pipeline = None
+    gc.collect()
+    return {
+        "sizes": sorted({one.size for one in found}),
+        "pitches": sorted({one.pitches for one in found}),
+        "each its own": len({one.addresses[0] for one in found}) == len(found),
+        "kept": kept,
+        "left": driver.stand_in_memory() - before,
+    }
+
+
+def rows(picture: CudaPicture) -> np.ndarray:
+    """All of its bytes where the stand-in's memory has them."""
+    length = picture.pitches[0] * (-(-picture.size[0] // 2) * 3)
+    return np.ctypeslib.as_array((ctypes.c_uint8 * length).from_address(picture.addresses[0]))
 
 
 class Owner:
@@ -135,6 +183,8 @@ def push(driver: ctypes.CDLL) -> dict:
 def main() -> None:
     """Everything."""
     door.modules()
+    if "--address" in sys.argv:
+        cuda_memory._FLAGS = (*cuda_memory._FLAGS, "-g", "-fsanitize=address")
     told: dict = {"fault": cuda_memory.fault()}
     if told["fault"] is None and door.has_element("cudadownload"):
         driver = ctypes.CDLL("libcuda.so.1")
@@ -144,6 +194,7 @@ def main() -> None:
             cuda_memory.takes("videoflip"),
         ]
         told["read"] = read()
+        told["held"] = held(driver)
         told["push"] = push(driver)
         host = door.modules()["Gst"].Buffer.new_allocate(None, 100, None)
         try:

@@ -120,8 +120,20 @@ def builds() -> None:
 
 
 @pytest.mark.usefixtures("builds")
-def test_pictures_go_in_and_out_of_cuda_memory_without_a_copy(tmp_path: Path) -> None:
-    told, _ = over_the_stand_in(tmp_path, "cuda_pictures")
+@pytest.mark.parametrize("sanitized", [False, True])
+def test_pictures_go_in_and_out_of_cuda_memory_without_a_copy(tmp_path: Path, sanitized: bool) -> None:
+    """Under the address sanitizer too, for which the stand-in's memory is as any other."""
+    words: tuple[str, ...] = ()
+    more = {"G_DEBUG": "fatal-criticals"}  # such as a buffer that is given back twice
+    if sanitized:
+        found = subprocess.run(
+            ["cc", "-print-file-name=libasan.so"], capture_output=True, encoding="utf-8"
+        ).stdout
+        if not Path(found.strip()).is_absolute():
+            pytest.skip("no address sanitizer here")
+        words = ("--address",)
+        more |= {"LD_PRELOAD": found.strip(), "ASAN_OPTIONS": "detect_leaks=0"}  # Python's own are many
+    told, _ = over_the_stand_in(tmp_path, "cuda_pictures", *words, **more)
     assert told.pop("fault") is None
     assert told == {
         "takes": [True, True, False],
@@ -131,6 +143,13 @@ def test_pictures_go_in_and_out_of_cuda_memory_without_a_copy(tmp_path: Path) ->
             "pitches": [512, 512],  # of the stand-in's memory, not of the caps
             "context": True,
             "equal": True,
+        },
+        "held": {
+            "sizes": [[62, 90], [76, 100], [480, 641]],
+            "pitches": [[512, 512], [1024, 1024]],
+            "each its own": True,
+            "kept": True,
+            "left": 0,
         },
         "push": {
             "equal": [True, True, True],
