@@ -194,7 +194,10 @@ def live_by_processes(
     measured: Callable[[list[dict[str, Any]]], None],
     limit_s: float = 240.0,
 ) -> list[dict[str, Any]]:
-    """Videos of 30 frames a second over several processes, which Python's lock does not hold up together."""
+    """Videos of 30 frames a second over several processes, which Python's lock does not hold up together.
+
+    Those of a process share a network, as cameras of a run do.
+    """
 
     def row_of(each: int) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="irchroma-bench-") as folder:
@@ -253,7 +256,7 @@ def _measure_live(
         print(_READY, flush=True)
         sys.stdin.readline()
 
-    case = Case(SIZES[0], args.live, 1, True, RATE)
+    case = Case(SIZES[0], args.live, 1, True, RATE, batched=args.live > 1)
     row = throughput(opener, options, case, args.seconds, wait_for_the_others)
     write_json(args.json, results | {"row": row | {"keeps_up": keeps_up(row)}})
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -151,6 +152,24 @@ def test_live_streams_over_processes_are_measured_together(
     assert [row["streams"] for row in rows] == [2, 4, 6, 8]
     assert [row["keeps_up"] for row in rows] == [True, True, False, False]
     assert rows[1]["fps"] == 120.0
+
+
+@pytest.mark.parametrize("streams", [1, 25])
+def test_streams_of_a_process_share_a_network_as_cameras_of_a_run_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streams: int
+) -> None:
+    """Each had its own, and the count was of runs that nobody has."""
+    asked: list[Case] = []
+
+    def measured(opener: Any, options: Any, case: Case, seconds: float, when_ready: Any) -> dict[str, Any]:
+        asked.append(case)
+        return {"ms_p99": 5.0, "fps": 30.0 * streams, "streams": streams}
+
+    monkeypatch.setattr(bench_gpu, "throughput", measured)
+    args = argparse.Namespace(live=streams, seconds=1.0, json=tmp_path / "live.json")
+    assert bench_gpu._measure_live(args, CpuDevice, NeuralOptions(), {}) == 0
+    assert [(case.streams, case.batched, case.rate) for case in asked] == [(streams, streams > 1, 30.0)]
+    assert json.loads(args.json.read_text(encoding="utf-8"))["row"]["keeps_up"]
 
 
 @pytest.mark.parametrize("program", ["", "print('ready', flush=True)"])
