@@ -8,6 +8,7 @@ pixels show the palette on a gray picture, or a color of their own on a palette 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from dataclasses import dataclass
@@ -22,6 +23,11 @@ from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.palette.options import KIND_COLORS, SPARE_COLORS, Isotherm, Kind, PaletteOptions
 from irchroma.engines.palette.tables import Table, load_palette, palette_table, sliced_table
 from irchroma.engines.recolor.color_space import colors_to_lab
+
+log = logging.getLogger(__name__)
+
+POSSIBLE = (-73.0, 3000.0)
+"""Degrees Celsius of what thermal cameras see; 200 K is a clear sky's."""
 
 Rgb = NDArray[np.uint8]
 _LUT16 = int(cv2.__version__.split(".")[0]) >= 5  # cv2.LUT takes 16-bit indices from OpenCV 5 on
@@ -88,7 +94,7 @@ class PaletteColorizer:
         self._by_luma = np.ascontiguousarray(by_luma)[:, None]  # (256, 1, 3)
         self._by_counts = by_counts
         self._done: deque[PaletteColored] = deque()
-        self._closed = False
+        self._closed = self._looked = False
 
     def _shades_for(self, isotherm: Isotherm, shown: list[Table]) -> Table:
         """(256, 3) colors of marked pixels by luma, so that what is marked keeps its detail.
@@ -140,6 +146,9 @@ class PaletteColorizer:
                 "palette span and isotherms in counts or degrees need a 16-bit source, this one gives"
                 " 8-bit luma: give bounds in luma, for instance above=220luma"
             )
+        if not self._looked and counts is not None:
+            self._looked = True
+            self._doubt_scale(counts)
         if self._by_counts is None and not self._marks:
             self._done.append(PaletteColored(luma, self._by_luma))
             return
@@ -150,6 +159,20 @@ class PaletteColorizer:
         for low, high, shades in self._marks:
             _mark(rgb, luma, cv2.inRange(counts, low, high), shades)
         self._done.append(PaletteColored(None, self._by_luma, rgb))
+
+    def _doubt_scale(self, counts: NDArray[np.uint16]) -> None:
+        """Say so where bounds in degrees go by a scale by which the whole picture is nowhere on Earth."""
+        options = self.options
+        asked = [isotherm.unit for isotherm in options.isotherms] + [options.span_unit]
+        if options.gain is None or "celsius" not in asked:
+            return
+        low, high = (float(value) * options.gain + options.offset for value in (counts.min(), counts.max()))
+        if high < POSSIBLE[0] or low > POSSIBLE[1]:
+            log.warning(
+                "by gain %g and offset %g the picture is %.0f to %.0f °C: is the gain right?"
+                " a camera that counts hundredths of a kelvin has gain=0.01,offset=-273.15",
+                options.gain, options.offset, low, high,
+            )  # fmt: skip
 
     def collect(self) -> PaletteColored:
         """The colored frame. Raises EngineError where none was submitted."""

@@ -208,3 +208,15 @@ def test_a_1080p_frame_is_colored_in_time() -> None:
     finally:
         cv2.setNumThreads(threads)
     assert np.median(spent) < 6  # twice the aim of 3 ms, for a busy machine
+
+
+@pytest.mark.parametrize(("gain", "doubted"), [(0.04, False), (0.001, True), (1.0, True)])
+def test_a_scale_by_which_all_of_a_picture_is_nowhere_on_earth_is_doubted_once(
+    gain: float, doubted: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    colorizer = PaletteColorizer(palette_from_name(f"palette:above=37C,gain={gain},offset=-273.15"))
+    for number in range(3):
+        colorizer.submit(LUMA, number, counts=COUNTS)
+        colorizer.collect()
+    assert [one.levelname for one in caplog.records] == ["WARNING"] * doubted
+    assert all("is the gain right?" in one.getMessage() for one in caplog.records)
