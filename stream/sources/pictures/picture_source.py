@@ -106,7 +106,11 @@ class PictureSource:
         """List the pictures and read the first that can be. SourceError, one clear line, where none can."""
         if self._said is not None and self._said <= 0:
             raise SourceError(f"rate of pictures must be above 0, got {self._said}")
-        files = picture_files(self._path) if self._path.is_dir() else [self._path]
+        try:
+            files = picture_files(self._path) if self._path.is_dir() else [self._path]
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise SourceError(f"{self._path}: its files cannot be listed: {reason}") from error
         if not files:
             raise SourceError(f"no pictures in folder {self._path}: expected {' '.join(SUFFIXES)}")
         if self._path.is_dir():
@@ -119,6 +123,12 @@ class PictureSource:
             except SourceError:
                 count = 1  # which will not be read
             self._places += [(file, page) for page in range(count)]
+        clips = {file for file, page in self._places if page}
+        if len(clips) > 1:
+            remark(
+                f"{self._path}: the pictures of {len(clips)} recordings are shown one after the other, as one"
+                " clip: name one of them to have it alone"
+            )
         first = self._first_readable()
         told = self._open[1].rate if self._open is not None else None
         self._rate, count = Fraction(self._said or told or RATE), len(self._places)

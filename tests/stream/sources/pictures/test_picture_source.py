@@ -191,3 +191,24 @@ def test_hidden_files_are_no_pictures_of_a_folder(tmp_path):
     assert source.open().frame_count == 2
     assert [source.read(1).pixels[0, 0] for _ in range(2)] == [1, 2]
     source.close()
+
+
+def test_a_folder_that_may_not_be_read_is_one_clear_line(tmp_path, monkeypatch):
+    folder_of(tmp_path, 2)
+
+    def refused(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(tmp_path), "iterdir", refused)  # root may read all
+    with pytest.raises(SourceError, match=r": its files cannot be listed: permission denied$"):
+        PictureSource(tmp_path).open()
+
+
+def test_recordings_of_a_folder_that_become_one_clip_are_told(tmp_path, caplog):
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((3, 8, 8), np.uint16))
+    assert PictureSource(tmp_path).open().frame_count == 6
+    assert "the pictures of 2 recordings are shown one after the other" in caplog.text
+    caplog.clear()
+    assert PictureSource(tmp_path / "a.npy").open().frame_count == 3
+    assert not caplog.text
