@@ -97,7 +97,10 @@ def from_table(cls: type[T], table: dict[str, Any], base: T | None = None, where
     for key, value in table.items():
         name = key.replace("-", "_")
         if name not in fields:
-            raise ConfigError(f"unknown key {where}{shortened(key)}{nearest(name, list(fields))}")
+            beside = () if where else getattr(cls, "BESIDE", ())
+            if name in beside:
+                raise ConfigError(f"{key}: is for several cameras, each in a table of its own: [[cameras]]")
+            raise ConfigError(f"unknown key {where}{shortened(key)}{nearest(name, [*fields, *beside])}")
         values[name] = _converted(value, hints[name], f"{where}{key}", getattr(base, name, None))
     return dataclasses.replace(base, **values) if base is not None else cls(**values)  # type: ignore[type-var]
 
@@ -136,7 +139,7 @@ def _toml_lines(options: Any, prefix: str) -> list[str]:
         if dataclasses.is_dataclass(value):
             name = f"{prefix}{field.name}"
             inner = _toml_lines(value, f"{name}.")
-            tables += ["", f"[{name}]", *inner]
+            tables += ["", *_explained(value), f"[{name}]", *inner]
         elif field.metadata.get(OF_MACHINE) and value == _default(field):
             scalars.append(f"# {field.name} is this machine's own")
         elif value is None:
@@ -144,6 +147,12 @@ def _toml_lines(options: Any, prefix: str) -> list[str]:
         else:
             scalars.append(f"{field.name} = {_toml_value(value)}")
     return scalars + tables
+
+
+def _explained(options: Any) -> list[str]:
+    """The first line of what a table's options say of themselves, as a comment."""
+    first = (type(options).__doc__ or "").partition("\n")[0]
+    return [f"# {first}"] if first and not first.startswith(type(options).__name__) else []
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
@@ -168,6 +177,9 @@ def _toml_value(value: Any) -> str:
 
 def _converted(value: Any, kind: Any, where: str, base: Any = None) -> Any:
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        own = where.rpartition(".")[2].replace("-", "_")
+        if isinstance(value, str) and own in {field.name for field in dataclasses.fields(kind)}:
+            value = {own: value}  # view = "wipe" is [view] with view = "wipe" in it
         if not isinstance(value, dict):
             raise ConfigError(f"{where}: expected a table, got {_told(value)}")
         return from_table(kind, value, base, f"{where}.")
@@ -198,7 +210,9 @@ def _converted(value: Any, kind: Any, where: str, base: Any = None) -> Any:
 
 def _sequence(value: Any, origin: Any, args: tuple[Any, ...], where: str) -> Any:
     if isinstance(value, str) or not isinstance(value, list | tuple):
-        raise ConfigError(f"{where}: expected a list, got {_told(value)}")
+        key = where.rpartition(".")[2]
+        hint = f": write {key} = [{_toml_value(value)}]" if isinstance(value, str) and len(value) < 60 else ""
+        raise ConfigError(f"{where}: expected a list, got {_told(value)}{hint}")
     if origin is tuple and args and args[-1] is not Ellipsis:
         if len(value) != len(args):
             raise ConfigError(f"{where}: expected {len(args)} values, got {len(value)}")

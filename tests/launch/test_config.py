@@ -11,6 +11,7 @@ from typing import Literal
 import pytest
 
 from irchroma.launch.config import ConfigError, from_file, from_table, load_toml, to_toml
+from irchroma.launch.run.settings.options import load
 from irchroma.stream.sensor.profile import load_profile
 
 
@@ -27,6 +28,14 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class View:
+    """What is shown."""
+
+    view: str = "color"
+    wipe: float = 0.5
+
+
+@dataclass(frozen=True)
 class Outer:
     name: str = "a"
     mode: Literal["full", "chroma"] = "full"
@@ -35,6 +44,7 @@ class Outer:
     live: bool = False
     inner: Inner = field(default_factory=Inner)
     marks: tuple[Mark, ...] = ()
+    view: View = field(default_factory=View)
 
 
 def test_there_and_back(tmp_path: Path) -> None:
@@ -64,7 +74,7 @@ def test_there_and_back(tmp_path: Path) -> None:
         ({"inner": {"span": [1]}}, "inner.span: expected 2 values, got 1"),
         ({"inner": 3}, "inner: expected a table, got 3"),
         ({"marks": [{"hi": 3}]}, "unknown key marks.hi"),
-        ({"to": "null"}, "to: expected a list, got 'null'"),
+        ({"to": "null"}, "to: expected a list, got 'null': write to = [\"null\"]"),
         ({"rate": "1/0"}, "rate: expected a rate such as 30 or 30000/1001, got '1/0'"),
     ],
 )
@@ -138,3 +148,26 @@ def test_what_is_wrong_in_a_file_is_told_with_its_name(tmp_path: Path) -> None:
     path.write_text("inner = { gian = 2 }\n", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"gate\.toml: unknown key inner\.gian, did you mean gain"):
         from_file(Outer, path)
+
+
+def test_a_table_that_has_a_key_of_its_own_name_may_be_said_by_that_alone() -> None:
+    assert from_table(Outer, {"view": "wipe"}, Outer(view=View(wipe=0.3))).view == View("wipe", 0.3)
+
+
+def test_each_table_is_explained_in_what_is_written() -> None:
+    assert "\n# What is shown.\n[view]\n" in to_toml(Outer())
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("camreas", "unknown key camreas, did you mean cameras?"),
+        ("sharing", "sharing: is for several cameras, each in a table of its own: [[cameras]]"),
+        ("zzz", "known: auto, "),
+        ("zzz", ", sharing, source,"),
+    ],
+)
+def test_what_several_cameras_share_is_among_the_known_keys(key: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(None, {key: 1})
+    assert message in str(caught.value)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from irchroma.engines import catalog
 from irchroma.engines.network.record import read_record
@@ -157,6 +157,9 @@ class RunConfig:
         strict: fail at the end where anything was dropped, replaced, guessed or shortened; a live source's
             frames that gave way to newer ones are counted, and are no failure.
     """
+
+    BESIDE: ClassVar[tuple[str, ...]] = ("cameras", "sharing")
+    """What a file may hold beside these keys, see `irchroma.launch.run.cameras`."""
 
     source: str = ""
     to: tuple[str, ...] = ()
