@@ -216,7 +216,8 @@ def parse(text: str) -> EngineName:
         if variant:
             raise EngineOptionError(f"engine gray takes no variant, got {variant!r}")
     elif kind != "palette":
-        known = f"{', '.join(NETWORKS)}, palette:NAME or gray"
+        auto = "" if text == "auto" else "auto, "  # what takes it has put a band in its place
+        known = f"{auto}{', '.join(NETWORKS)}, palette:NAME or gray"
         raise EngineOptionError(f"unknown engine {text!r}: {_guess(text)}use {known}")
     return EngineName(kind, variant or None)
 

@@ -11,6 +11,7 @@ import difflib
 import importlib
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -43,6 +44,8 @@ class OneLineParser(argparse.ArgumentParser):
         """See `argparse.ArgumentParser.parse_known_args`; for a word that is no command, what is near it."""
         table = self.table
         self._words = args or ()
+        if table is not None and table.default is None and args is not None and not args:
+            self.print_help(sys.stderr)  # above the line that one is missing
         if table is not None and args is not None:
             args = table.completed(args)
             if args and not args[0].startswith("-") and args[0] not in table.commands:
@@ -56,6 +59,12 @@ class OneLineParser(argparse.ArgumentParser):
 
     def _sink_of(self, extras: Sequence[str]) -> str:
         """`, did you mean --to x.mp4?`, where a command takes that and something else was said."""
+        words = list(self._words)
+        before = words[words.index(extras[0]) - 1] if extras[0] in words[1:] else ""
+        switch = self._option_string_actions.get(before)
+        if switch is not None and switch.nargs == 0:
+            chosen = f" ({switch.dest} of --config chooses)" if isinstance(switch.const, list) else ""
+            return f": {before} takes no value{chosen}"
         if "--to" not in self._option_string_actions:
             return ""
         if extras[0] in ("-o", "--out", "--output"):

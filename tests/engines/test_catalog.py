@@ -146,3 +146,8 @@ def test_what_is_no_network_is_not_guessed_to_be_itself(kind: str, said: str) ->
         catalog.require_network(kind, "fast")
     assert said in str(refused.value)
     assert f"did you mean {kind}?" not in str(refused.value)
+
+
+def test_what_is_no_engine_is_told_of_auto() -> None:
+    with pytest.raises(EngineOptionError, match="use auto, nir, thermal"):
+        catalog.parse("nri2")

@@ -41,3 +41,28 @@ def test_other_tables_guess_among_their_own_words(capsys: pytest.CaptureFixture[
     with pytest.raises(SystemExit):
         main(["calibrate", "colour"])
     assert "did you mean color?" in capsys.readouterr().err
+
+
+def test_without_a_word_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2
+    errors = capsys.readouterr().err
+    assert "color a stream or a file" in errors
+    assert "what works on this machine" in errors
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--osd", "time"], "time: --osd takes no value (osd.show of --config chooses)"),
+        (["--quiet", "x"], "x: --quiet takes no value"),
+        (["x.mp4"], "x.mp4, did you mean --to x.mp4?"),
+    ],
+)
+def test_a_word_too_many_is_told_by_what_is_before_it(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "test:nir", *words])
+    assert f"unrecognized arguments: {said} (see" in capsys.readouterr().err
