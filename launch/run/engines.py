@@ -22,6 +22,7 @@ from irchroma.launch.run.outputs import pictures_stay
 from irchroma.launch.run.settings.options import RunConfig, band_of, whole_name, with_engine
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import Colorizer, Composer, VideoInfo
+from irchroma.stream.remarks import remark
 from irchroma.stream.sensor import stripes
 from irchroma.stream.sinks.open_sink import public, takes_planes
 
@@ -88,6 +89,7 @@ class RunEngines:
         if self._governor is not None and isinstance(colorizer, AdjustableColorizer):
             name = catalog.parse(name).kind if self._governor.sizes_too else name
             self.control.engine_is(name, band, governed=True)
+        self._tell_lack(name)
         ahead.let_go()  # another engine, or a GPU, needs none of it
         if colorizer.synthetic:
             self.watch.prepare()
@@ -98,10 +100,16 @@ class RunEngines:
     def choose(self, engine: str) -> Colorizer:
         """The engine that a viewer has chosen."""
         config, info = with_engine(self.control.config, engine), self.loop.reader.info
+        self._tell_lack(engine)
         if engine == self.control.governed and info is not None:  # by what this machine has time for, again
             return self._attended(open_engine(config, info, self._governor, self._shared, self._failed))
         options = colorizer_options(config, self._shared, self._failed, info)
         return self._attended(open_colorizer(config.engine, options))
+
+    def _tell_lack(self, engine: str) -> None:
+        """Says that an engine that colors by a reference has none."""
+        if self.references is None and catalog.parse(engine).kind == catalog.REFERENCE.name:
+            remark(f"engine {engine} has no picture to color by: name one by --reference FILE, or auto")
 
     def by_day(self, composer: Composer) -> Composer:
         """Shows the references' library the camera's own color too, where it gathers that."""

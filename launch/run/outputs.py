@@ -6,6 +6,7 @@ import argparse
 import functools
 import logging
 import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.encoding.haste import HURRIED_WORK, hurried
 from irchroma.stream.sinks.encoding.task import ASSUMED_RATE
 from irchroma.stream.sinks.http.access import Access
+from irchroma.stream.sinks.listening import may_listen
 from irchroma.stream.sinks.open_sink import (
     SinkOptions,
     is_recording,
@@ -145,6 +147,13 @@ def _require_output(text: str) -> None:
             raise ConfigError(f"--to {text}: {there} is a file, expected a folder")
         if not os.access(there, os.W_OK | os.X_OK):
             raise ConfigError(f"--to {text}: nothing may be written to {there}")
+    elif served := re.match(r"(?:http|rtsp)://:(\d+)/", place):
+        host = urlsplit(text).hostname or ""
+        if not may_listen(host, int(served[1])):
+            raise ConfigError(
+                f"--to {public(text)}: port {served[1]} is in use, perhaps by another run: take another port"
+                + (" (a server elsewhere is publish+rtsp://host:port/path)" if host else "")
+            )
 
 
 def pictures_stay(config: RunConfig) -> bool:

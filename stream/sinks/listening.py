@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import ipaddress
 import socket
@@ -48,6 +49,23 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK[0], 0))
         return int(probe.getsockname()[1])
+
+
+def may_listen(host: str, port: int) -> bool:
+    """False where somebody has the port of this machine; a server's own try tells of everything else.
+
+    Args:
+        host: as given; empty for this machine alone.
+        port: a TCP port.
+    """
+    for address in hosts(host, protected=False):
+        try:
+            family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
+            socket.create_server((address, port), family=family).close()
+        except (OSError, OverflowError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+                return False
+    return True
 
 
 def is_loopback(host: str) -> bool:

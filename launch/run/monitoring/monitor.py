@@ -185,8 +185,9 @@ class Monitor:
 
     def _note_losses(self, loop: Loop) -> None:
         """What the run's parts count by themselves."""
+        begun = not loop.writers or any(writer.opened for writer in loop.writers)  # else nobody took any
         for text, count in (
-            (_GAVE_WAY, loop.reader.drops),
+            (_GAVE_WAY, loop.reader.drops if begun else 0),
             ("the source was lost and found again", loop.reader.reconnections),
             (
                 "the engine failed, frames went out without color",
