@@ -69,7 +69,7 @@ class Compared:
         given: (3, h, w) float32 Y', Cb, Cr by the reference; not kept.
         own: (3, h, w) float32 without it; not kept.
         """
-        (haze,) = _soft([_ramp(_towards(given[1:], PURPLE), HAZY)])
+        (haze,) = _soft([_towards(given[1:], PURPLE, HAZY)])
         hazy = np.minimum(np.float32(BETWEEN) * haze, np.float32(1.0))
         return Compared(_soft(given), _soft(own), hazy, (given.shape[1], given.shape[2]))
 
@@ -82,7 +82,7 @@ class Compared:
         (luma, *color), (own_luma, *own_color) = self.given, self.own
         chroma, own_chroma = cv2.magnitude(*color), cv2.magnitude(*own_color)
         burnt = _ramp(luma, BURNT) * (1.0 - _ramp(chroma, PALE))
-        green = _ramp(_towards(own_color, GREEN), FRESH)
+        green = _towards(own_color, GREEN, FRESH)
         dull = green * (1.0 - _ramp(chroma / np.maximum(own_chroma, np.float32(1e-3)), DULLER))
         sky = sky_of(self.own)
         dark = sky * _ramp(own_luma - luma, DARKER_SKY)
@@ -111,7 +111,7 @@ def small_size(size: tuple[int, ...]) -> tuple[int, int]:
 
 def sky_of(own: Sequence[Plane] | Plane) -> Plane:
     """(h, w) float32, how far the own Y', Cb, Cr are those of a bright blue sky, [0, 1]."""
-    return _ramp(_towards(own[1:], BLUE), FRESH) * _ramp(own[0], SKY)
+    return _towards(own[1:], BLUE, FRESH) * _ramp(own[0], SKY)
 
 
 def without_pale_red(ycc: Plane) -> Plane:
@@ -123,8 +123,7 @@ def without_pale_red(ycc: Plane) -> Plane:
     """
     made = ycc.copy()
     for direction in (RED, PURPLE):
-        towards = np.maximum(_towards(cv2.split(ycc)[1:], direction), 0.0)
-        less = np.minimum(towards, np.float32(PALE_RED)) * np.float32(RED_LESS)
+        less = _towards(cv2.split(ycc)[1:], direction, (0.0, PALE_RED)) * np.float32(PALE_RED * RED_LESS)
         made[..., 1] -= less * np.float32(direction.real)
         made[..., 2] -= less * np.float32(direction.imag)
     return made
@@ -137,13 +136,15 @@ def _soft(planes: Sequence[Plane] | Plane) -> list[Plane]:
     return [cast(Plane, cv2.GaussianBlur(plane, (0, 0), sigma)) for plane in small]
 
 
-def _towards(color: Sequence[Plane] | Plane, direction: complex) -> Plane:
-    """How much of a direction is in a color, less than nothing where others are."""
-    blue, red = color
+def _towards(color: Sequence[Plane] | Plane, direction: complex, ends: tuple[float, float]) -> Plane:
+    """How much of a direction is in a color: 0 up to the one end and where others are, 1 from the other."""
+    (blue, red), (low, high) = color, ends
+    scale = 1 / (high - low)
     along = cv2.addWeighted(blue, direction.real, red, direction.imag, 0.0)
     across = cv2.addWeighted(red, direction.real, blue, -direction.imag, 0.0)
     np.abs(across, out=across)
-    return np.asarray(cv2.addWeighted(along, 1.0, across, -WEDGE, 0.0, dst=along), np.float32)
+    made = cv2.addWeighted(along, scale, across, -WEDGE * scale, -low * scale, dst=along)
+    return np.asarray(np.clip(made, 0.0, 1.0, out=made), np.float32)
 
 
 def _ramp(value: Plane, ends: tuple[float, float]) -> Plane:
