@@ -81,12 +81,13 @@ def _leave() -> None:
 
 @dataclass(slots=True)
 class _Request:
-    """A thread's request, whose inputs lie in the arrays that it was given last."""
+    """A thread's request, whose inputs lie in the arrays that it was given last, its answers in its own."""
 
     made: Any
     given: Tensors = field(default_factory=dict)
+    answers: list[Tensor] = field(default_factory=list)
 
-    def infer(self, inputs: Tensors) -> None:
+    def infer(self, inputs: Tensors) -> list[Tensor]:
         """Without the bindings' ways through types and names for what has stayed, as a reference's tokens,
         and without their copies of the answers."""
         for name, one in inputs.items():
@@ -95,6 +96,9 @@ class _Request:
                 self.made.set_tensor(name, openvino.Tensor(kept, shared_memory=True))
                 self.given[name] = kept
         self.made.infer(share_outputs=True)
+        if not self.answers:
+            self.answers = [one.data for one in self.made.output_tensors]
+        return self.answers
 
 
 @dataclass(slots=True)
@@ -204,8 +208,7 @@ class OpenVinoGraph:
 
     def _answer(self, request: _Request, inputs: Tensors) -> list[Tensor]:
         with _call():
-            request.infer(inputs)
-        return [request.made.get_output_tensor(place).data for place in range(len(self.model.outputs))]
+            return request.infer(inputs)
 
     def _request(self, shapes: Shapes) -> _Request:
         """This thread's request for inputs of these shapes."""
