@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.retrieval import features
 
 UNSEEN_S = 3.0
 """Without a look, after which what was weighed before it says nothing anymore."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChoiceOptions:
-    """When another picture is taken.
-
-    Attributes:
-        alike: score from which a picture suits at all.
-        slack: below that, the one in use may lie so much.
-        clearly: so much better than the one in use another must be.
-        lasting_s: for so long, in every look.
-        settle_s: the same at the beginning and after a cut.
-    """
-
-    alike: float = features.ALIKE
-    slack: float = 0.08
-    clearly: float = 0.1
-    lasting_s: float = 10.0
-    settle_s: float = 0.9
-
-    def __post_init__(self) -> None:
-        if self.lasting_s < self.settle_s or self.settle_s < 0:
-            raise EngineOptionError(
-                f"a change lasts {self.lasting_s:g} s, not less than the {self.settle_s:g} s after a cut"
-            )
+SLACK = 0.08
+"""Below the score from which a picture suits at all, the one in use may lie so much."""
+CLEARLY = 0.1
+"""So much better than the one in use another must be."""
+LASTING_S, SETTLE_S = 10.0, 0.9
+"""For so long, in every look; the second at the beginning and after a cut."""
 
 
 class SceneChooser:
@@ -47,8 +28,7 @@ class SceneChooser:
         chosen: the picture in use; None while none suits.
     """
 
-    def __init__(self, options: ChoiceOptions | None = None) -> None:
-        self.options = options or ChoiceOptions()
+    def __init__(self) -> None:
         self.chosen: str | None = None
         self._fresh = True
         self._since_s: float | None = None
@@ -68,7 +48,6 @@ class SceneChooser:
             None while nothing is to change; else those that could be taken, the best first, of which the
             caller takes one, or none (`take`).
         """
-        options = self.options
         if cut or (self._before_s is not None and at_s < self._before_s):
             self._fresh = True
             self._forget()
@@ -86,7 +65,7 @@ class SceneChooser:
         self._looks += 1
         for key, score in scores.items():
             self._totals[key] = self._totals.get(key, 0.0) + score
-        if at_s - self._since_s < (options.settle_s if self._fresh else options.lasting_s) or self._looks < 2:
+        if at_s - self._since_s < (SETTLE_S if self._fresh else LASTING_S) or self._looks < 2:
             return None
         fit = self._fit(unfit)
         self._forget()
@@ -94,20 +73,20 @@ class SceneChooser:
 
     def _judged(self, scores: Mapping[str, float]) -> tuple[bool, bool]:
         """Whether the picture in use no longer suits, and whether another is clearly better."""
-        options, best = self.options, max(scores.values(), default=0.0)
+        best = max(scores.values(), default=0.0)
         if self.chosen is None:
-            return False, best >= options.alike
+            return False, best >= features.ALIKE
         own = scores.get(self.chosen, 0.0)
-        beaten = best >= options.alike and best - own >= options.clearly
-        return own < options.alike - options.slack, beaten
+        beaten = best >= features.ALIKE and best - own >= CLEARLY
+        return own < features.ALIKE - SLACK, beaten
 
     def _fit(self, unfit: bool) -> list[str]:
         """The others that suit, the best first; only clearly better ones where the one in use suits too."""
         means = {key: total / self._looks for key, total in self._totals.items()}
         if not unfit and self.chosen is not None:
-            own, clearly = means[self.chosen], self.options.clearly
-            means = {key: mean for key, mean in means.items() if mean - own >= clearly}
-        fit = [key for key in means if means[key] >= self.options.alike and key != self.chosen]
+            own = means[self.chosen]
+            means = {key: mean for key, mean in means.items() if mean - own >= CLEARLY}
+        fit = [key for key in means if means[key] >= features.ALIKE and key != self.chosen]
         return sorted(fit, key=lambda key: -means[key])
 
     def take(self, key: str | None) -> None:

@@ -17,7 +17,7 @@ from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.reference import registration
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.retrieval import features
-from irchroma.engines.retrieval.chooser import ChoiceOptions, SceneChooser
+from irchroma.engines.retrieval.chooser import CLEARLY, SceneChooser
 from irchroma.engines.retrieval.index import Entry
 from irchroma.engines.retrieval.library import Match, ReferenceLibrary
 from irchroma.engines.retrieval.neighbors import Neighbors
@@ -79,14 +79,11 @@ class _Described:
 class SceneFollower:
     """Follows the scene of one camera; used by one thread."""
 
-    def __init__(
-        self, library: ReferenceLibrary, choice: ChoiceOptions | None = None, may_be_empty: bool = False
-    ) -> None:
+    def __init__(self, library: ReferenceLibrary, may_be_empty: bool = False) -> None:
         """Begin without a picture.
 
         Args:
             library: that pictures are taken from.
-            choice: when another is taken.
             may_be_empty: pictures come while it is looked at.
 
         Raises:
@@ -104,7 +101,7 @@ class SceneFollower:
         else:
             Neighbors(np.ones((1, features.DIMENSIONS), np.float32))
         self.library = library
-        self._chooser = SceneChooser(choice)
+        self._chooser = SceneChooser()
         self._before: Vector | None = None
         self._views: _Described | None = None
         self._missed: dict[str, int] = {}
@@ -138,7 +135,7 @@ class SceneFollower:
         if in_use is not None and in_use.key not in scores:
             scores[in_use.key] = features.score(views, levels, in_use.vectors, in_use.levels)
         self._register(luma, at_s, whole, matches, cut)
-        sure = self._chooser.options.alike + self._chooser.options.clearly
+        sure = features.ALIKE + CLEARLY
         for key in self._missed.keys() & scores.keys():
             scores[key] = max(scores[key] + SAME_SCENE, sure)
         shown = sorted(
@@ -215,9 +212,8 @@ class SceneFollower:
         return None, None
 
     def _say_none(self, scores: dict[str, float]) -> None:
-        alike = self._chooser.options.alike
         best = max(scores.values(), default=0.0)
-        if self._chooser.chosen is not None or best >= alike or self._unlike >= UNLIKE_LOOKS:
+        if self._chooser.chosen is not None or best >= features.ALIKE or self._unlike >= UNLIKE_LOOKS:
             return
         if not self.library.entries:
             return
@@ -230,5 +226,5 @@ class SceneFollower:
             len(self.library.entries),
             self.library.folder,
             best,
-            alike,
+            features.ALIKE,
         )

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.reference.pictures import LONG_SIDE_PX, Reference, is_gray
 from irchroma.engines.retrieval.index import Entry
 from irchroma.engines.retrieval.library import ReferenceLibrary
@@ -24,43 +22,24 @@ Made = Callable[[Sequence[Rgb], str], Reference]
 """Pictures and a name to one picture of what stands still on them."""
 
 
-@dataclass(frozen=True, slots=True)
-class GatherOptions:
-    """How often, and how many.
-
-    Attributes:
-        sample_s: from one picture to the next of those that one reference is made of.
-        samples: so many of them.
-        every_s: from one reference to the next: light and season change.
-        keep: of one camera at most; the oldest leaves.
-    """
-
-    sample_s: float = 20.0
-    samples: int = 9
-    every_s: float = 1800.0
-    keep: int = 24
-
-    def __post_init__(self) -> None:
-        if self.samples < 1 or self.keep < 1 or not 0 <= self.sample_s <= self.every_s:
-            raise EngineOptionError(
-                "one or more pictures are gathered and kept, no faster than references are made of them, got"
-                f" {self.samples} every {self.sample_s:g} s, {self.keep} every {self.every_s:g} s"
-            )
+SAMPLE_S, SAMPLES = 20.0, 9
+"""From one picture to the next of those that one reference is made of, and how many these are."""
+EVERY_S = 1800.0
+"""From one reference to the next: light and season change."""
+KEPT = 24
+"""References of one camera at most; the oldest leaves."""
 
 
 class DayPictures:
     """Gathers one camera's pictures. `sample` is called by one thread, `keep` by another."""
 
-    def __init__(
-        self, library: ReferenceLibrary, camera: str, make: Made, options: GatherOptions | None = None
-    ) -> None:
+    def __init__(self, library: ReferenceLibrary, camera: str, make: Made) -> None:
         """Args:
         library: that they go into.
         camera: its name, which is part of theirs.
         make: makes one of several.
-        options: how often, and how many.
         """
-        self.library, self.options = library, options or GatherOptions()
+        self.library = library
         self._name, self._make = f"{camera} by day", make
         self._samples: list[Rgb] = []
         self._sampled_ns: int | None = None
@@ -78,9 +57,9 @@ class DayPictures:
         """
         if self._begun_ns is not None and pts_ns < self._begun_ns:
             self._samples, self._sampled_ns, self._begun_ns = [], None, None  # another clock
-        if not self._samples and not self._due(self._begun_ns, pts_ns, self.options.every_s):
+        if not self._samples and not self._due(self._begun_ns, pts_ns, EVERY_S):
             return None
-        if self._samples and not self._due(self._sampled_ns, pts_ns, self.options.sample_s):
+        if self._samples and not self._due(self._sampled_ns, pts_ns, SAMPLE_S):
             return None
         if is_gray(rgb[::4, ::4]):
             return None
@@ -90,7 +69,7 @@ class DayPictures:
         factor = min(1.0, LONG_SIDE_PX / max(rgb.shape[:2]))
         size = (max(1, round(rgb.shape[1] * factor)), max(1, round(rgb.shape[0] * factor)))
         self._samples.append(np.array(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8))
-        if len(self._samples) < self.options.samples:
+        if len(self._samples) < SAMPLES:
             return None
         complete, self._samples = self._samples, []
         return complete
@@ -106,7 +85,7 @@ class DayPictures:
         with self.library.changing():
             entry = self.library.add(reference)
             mine = [one for one in self.library.entries if one.source.startswith(self._name)]
-            oldest = sorted(mine, key=lambda one: one.added)[: max(0, len(mine) - self.options.keep)]
+            oldest = sorted(mine, key=lambda one: one.added)[: max(0, len(mine) - KEPT)]
             self.library.remove(one.key for one in oldest)
         if entry is not None:
             log.info("references: %s is in %s now", entry.file, self.library.folder)

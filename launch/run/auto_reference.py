@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineError
 from irchroma.engines.processor import make_nice
 from irchroma.engines.reference.pictures import Reference
-from irchroma.engines.retrieval.chooser import ChoiceOptions
 from irchroma.engines.retrieval.follower import SceneFollower
 from irchroma.engines.retrieval.gathering import DayPictures
 from irchroma.engines.retrieval.index import Entry
@@ -61,7 +60,6 @@ class AutoReference(Steering):
         self,
         library: ReferenceLibrary,
         strength: float = 1.0,
-        choice: ChoiceOptions | None = None,
         waits: bool = False,
         gather: DayPictures | None = None,
     ) -> None:
@@ -70,7 +68,6 @@ class AutoReference(Steering):
         Args:
             library: see above.
             strength: how much references count, [0, 2].
-            choice: when another is taken.
             waits: see above.
             gather: takes the camera's own pictures by day into the library, which may be empty then.
 
@@ -80,7 +77,7 @@ class AutoReference(Steering):
         """
         super().__init__([], strength)
         self.library, self.waits = library, waits
-        self._follower = SceneFollower(library, choice, may_be_empty=gather is not None)
+        self._follower = SceneFollower(library, may_be_empty=gather is not None)
         self._gather = gather
         self._gathered: tuple[list[NDArray[np.uint8]], threading.Event] | None = None
         self._woken = threading.Condition()

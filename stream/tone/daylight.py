@@ -13,15 +13,19 @@ color cast and noise of 12 levels: 0.9 and below.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream.errors import StreamOptionError
 from irchroma.stream.picture.picture import LUMA
 
+COLOR_ABOVE, GRAY_BELOW = 2.0, 1.3
+"""Levels of chroma (Cb, Cr of 255) from which a picture is in color, and up to which it is monochrome;
+between the two nothing changes."""
+SMOOTH_S, HOLD_S = 0.4, 0.8
+"""Time constant over which the chroma is averaged, and for how long the average must be past a bound
+before the answer changes."""
 CELLS = 16
 """The picture is looked at in a grid of so many cells each way."""
 SAMPLES = 256
@@ -36,39 +40,10 @@ RIDGE = np.diag([0.0, 0.02, 0.02])
 """Keeps the curve flat where brightness hardly varies."""
 
 
-@dataclass(frozen=True, slots=True)
-class DaylightOptions:
-    """When a camera counts as being in color.
-
-    Attributes:
-        color_above: levels of chroma (Cb, Cr of 255) from which a picture is in color.
-        gray_below: levels of chroma up to which it is monochrome; between the two nothing changes.
-        smooth_s: time constant over which the chroma is averaged.
-        hold_s: the average must be past a bound for so long before the answer changes.
-    """
-
-    color_above: float = 2.0
-    gray_below: float = 1.3
-    smooth_s: float = 0.4
-    hold_s: float = 0.8
-
-    def __post_init__(self) -> None:
-        if not 0 < self.gray_below <= self.color_above:
-            raise StreamOptionError(
-                "color detection needs 0 < gray_below <= color_above,"
-                f" got {self.gray_below} and {self.color_above}"
-            )
-        if not (self.smooth_s > 0 and self.hold_s >= 0):
-            raise StreamOptionError(
-                f"color detection needs smooth_s > 0 and hold_s >= 0, got {self.smooth_s} and {self.hold_s}"
-            )
-
-
 class ColorCameraDetector:
     """Watches one camera. The first frame decides at once; after that hysteresis does."""
 
-    def __init__(self, options: DaylightOptions | None = None) -> None:
-        self.options = options or DaylightOptions()
+    def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
@@ -112,20 +87,16 @@ class ColorCameraDetector:
         return self._is_color is None or not 0 <= pts_ns - self._last_ns < LOOK_EVERY_NS
 
     def _decide(self, chroma: float, pts_ns: int) -> bool:
-        options = self.options
         if self._is_color is None or pts_ns < self._last_ns:
-            self._is_color = chroma > (options.color_above + options.gray_below) / 2
+            self._is_color = chroma > (COLOR_ABOVE + GRAY_BELOW) / 2
             self._average, self._last_ns, self._against_s = chroma, pts_ns, 0.0
             return self._is_color
         dt_s = min((pts_ns - self._last_ns) * 1e-9, LONGEST_STEP_S)
         self._last_ns = pts_ns
-        self._average += (chroma - self._average) * (1 - math.exp(-dt_s / options.smooth_s))
-        if self._is_color:
-            against = self._average < options.gray_below
-        else:
-            against = self._average > options.color_above
+        self._average += (chroma - self._average) * (1 - math.exp(-dt_s / SMOOTH_S))
+        against = self._average < GRAY_BELOW if self._is_color else self._average > COLOR_ABOVE
         self._against_s = self._against_s + dt_s if against else 0.0
-        if against and self._against_s >= options.hold_s:
+        if against and self._against_s >= HOLD_S:
             self._is_color, self._against_s = not self._is_color, 0.0
         return self._is_color
 

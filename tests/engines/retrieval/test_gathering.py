@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from tests import daytime_scene
 
-from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.reference.pictures import Reference
-from irchroma.engines.retrieval.gathering import DayPictures, GatherOptions, Rgb
+from irchroma.engines.retrieval import gathering
+from irchroma.engines.retrieval.gathering import DayPictures, Rgb
 from irchroma.engines.retrieval.library import ReferenceLibrary
 
-OPTIONS = GatherOptions(sample_s=2.0, samples=3, every_s=60.0, keep=2)
 SECOND_NS = 1_000_000_000
 
 
@@ -22,8 +21,10 @@ def first(samples: list[Rgb], name: str) -> Reference:
 
 
 @pytest.fixture
-def days(tmp_path: Path) -> DayPictures:
-    return DayPictures(ReferenceLibrary(tmp_path, make=True), "door", first, OPTIONS)  # type: ignore[arg-type]
+def days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DayPictures:
+    for name, value in (("SAMPLE_S", 2.0), ("SAMPLES", 3), ("EVERY_S", 60.0), ("KEPT", 2)):
+        monkeypatch.setattr(gathering, name, value)
+    return DayPictures(ReferenceLibrary(tmp_path, make=True), "door", first)  # type: ignore[arg-type]
 
 
 def test_a_few_frames_make_one_picture_now_and_then(days: DayPictures) -> None:
@@ -67,10 +68,3 @@ def test_large_pictures_are_reduced(days: DayPictures) -> None:
     found = days.sample(large, 4 * SECOND_NS)
     assert found is not None
     assert max(found[0].shape) == 1280
-
-
-def test_options_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(EngineOptionError, match="one or more"):
-        GatherOptions(samples=0)
-    with pytest.raises(EngineOptionError, match="no faster"):
-        GatherOptions(sample_s=100.0, every_s=10.0)

@@ -16,8 +16,8 @@ from tests.waiting import wait_for
 
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.reference.pictures import AUTO, Reference
-from irchroma.engines.retrieval.chooser import ChoiceOptions
-from irchroma.engines.retrieval.gathering import DayPictures, GatherOptions
+from irchroma.engines.retrieval import chooser, gathering
+from irchroma.engines.retrieval.gathering import DayPictures
 from irchroma.engines.retrieval.library import ReferenceLibrary
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
@@ -27,7 +27,11 @@ from irchroma.launch.run.given_references import GivenReferences
 
 pytest.importorskip("voyager", reason="libraries are searched with voyager")
 
-CHOICE = ChoiceOptions(lasting_s=2.0)
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another picture is taken after two seconds."""
+    monkeypatch.setattr(chooser, "LASTING_S", 2.0)
 
 
 class Engine:
@@ -59,8 +63,8 @@ def library(tmp_path: Path, drawn: Path) -> ReferenceLibrary:
 
 
 @pytest.fixture
-def auto(library: ReferenceLibrary) -> Iterator[AutoReference]:
-    made = AutoReference(library, choice=CHOICE, waits=True)
+def auto(library: ReferenceLibrary, soon: None) -> Iterator[AutoReference]:
+    made = AutoReference(library, waits=True)
     yield made
     made.close()
     made.close()
@@ -269,8 +273,8 @@ def test_of_two_who_choose_at_once_the_last_has_its_way() -> None:
     assert given.state()["current"] == "2"
 
 
-def test_live_frames_wait_for_nothing(library: ReferenceLibrary) -> None:
-    auto = AutoReference(library, choice=CHOICE)
+def test_live_frames_wait_for_nothing(library: ReferenceLibrary, soon: None) -> None:
+    auto = AutoReference(library)
     camera = Camera(auto)
     engine = Engine()
     auto.attend(engine)
@@ -283,13 +287,15 @@ def test_live_frames_wait_for_nothing(library: ReferenceLibrary) -> None:
         auto.close()
 
 
-def test_what_the_camera_shows_by_day_colors_its_night_without_who_passed_by(tmp_path: Path) -> None:
+def test_what_the_camera_shows_by_day_colors_its_night_without_who_passed_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, soon: None
+) -> None:
     rgb, luma = daytime_scene.draw(3)
     library = ReferenceLibrary(tmp_path, make=True)
-    days = DayPictures(
-        library, "door", without_passers_by, GatherOptions(sample_s=1.0, samples=7, every_s=60)
-    )
-    auto = AutoReference(library, choice=CHOICE, waits=True, gather=days)
+    for name, value in (("SAMPLE_S", 1.0), ("SAMPLES", 7), ("EVERY_S", 60.0)):
+        monkeypatch.setattr(gathering, name, value)
+    days = DayPictures(library, "door", without_passers_by)
+    auto = AutoReference(library, waits=True, gather=days)
     engine = Engine()
     auto.attend(engine)
     try:

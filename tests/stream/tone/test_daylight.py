@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.stream.errors import StreamOptionError
-from irchroma.stream.tone.daylight import ColorCameraDetector, DaylightOptions
+from irchroma.stream.tone import daylight
+from irchroma.stream.tone.daylight import ColorCameraDetector
 
 SECOND = 1_000_000_000
 Rgb = NDArray[np.uint8]
@@ -109,11 +109,13 @@ def test_a_flash_of_color_at_night_changes_nothing() -> None:
     assert run(detector, gray_scene(), 2.3, 5, 30) is None
 
 
-def test_a_picture_between_the_bounds_keeps_the_answer() -> None:
+def test_a_picture_between_the_bounds_keeps_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daylight, "COLOR_ABOVE", 30.0)
+    monkeypatch.setattr(daylight, "GRAY_BELOW", 0.5)
     vivid = gray_scene()
     vivid[:, :160, 0], vivid[:, 160:320, 2] = 255, 255
     for first, answer in ((gray_scene(), False), (vivid, True)):
-        detector = ColorCameraDetector(DaylightOptions(color_above=30, gray_below=0.5))
+        detector = ColorCameraDetector()
         assert detector.update(first, 0) == answer
         assert run(detector, color_scene(), 0.1, 4, 10) is None
 
@@ -123,13 +125,6 @@ def test_reset_lets_the_next_frame_decide() -> None:
     detector.update(gray_scene(), 0)
     detector.reset()
     assert detector.update(color_scene(), SECOND)
-
-
-def test_options_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(StreamOptionError, match="gray_below"):
-        DaylightOptions(color_above=1, gray_below=2)
-    with pytest.raises(StreamOptionError, match="smooth_s"):
-        DaylightOptions(smooth_s=0)
 
 
 def test_looking_costs_little() -> None:
