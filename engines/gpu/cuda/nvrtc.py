@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -97,15 +98,17 @@ def packaged_folders() -> list[Path]:
 
 
 def toolkits() -> list[Path]:
-    """Where CUDA toolkits may be: `$CUDA_HOME`, `$CUDA_PATH`, /usr/local/cuda and those of each version."""
+    """Where CUDA toolkits may be: `$CUDA_HOME`, `$CUDA_PATH`, around nvcc on PATH, and below /usr/local."""
     homes = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
+    nvcc = shutil.which("nvcc")
+    homes += [Path(nvcc).resolve().parent.parent] if nvcc else []
     return [*homes, _LOCAL / "cuda", *sorted(_LOCAL.glob("cuda-*.*"), reverse=True)]
 
 
 def _load() -> Any:
     folders = [folder / part for folder in packaged_folders() for part in PACKAGED]
     # The loader need not know of a toolkit whose nvcc is on PATH.
-    installed = [home / "lib64" for home in toolkits()]
+    installed = [home / part for home in toolkits() for part in ("lib64", "lib")]
     tried, last = ([str(folder / name) for folder in some for name in NAMES] for some in (folders, installed))
     for name in (*tried, *NAMES, *last):
         if "/" in name and not Path(name).is_file():

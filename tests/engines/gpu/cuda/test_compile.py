@@ -128,7 +128,7 @@ def test_nvrtc_compiles_all_kernels_without_a_toolkit(nvrtc: Nvrtc) -> None:
         nvrtc.compile("__device__ int broken() { return nonsense; }", 90, OPTIONS)
 
 
-@pytest.mark.parametrize("place", ["nvidia/cu13/lib", "cuda-13.0/lib64", "home/lib64"])
+@pytest.mark.parametrize("place", ["nvidia/cu13/lib", "cuda-13.0/lib64", "home/lib64", "linked/lib"])
 def test_nvrtc_compiles_where_it_does_not_say_where_its_parts_are(
     nvrtc: Nvrtc, tmp_path: Path, place: str
 ) -> None:
@@ -149,7 +149,12 @@ def test_nvrtc_compiles_where_it_does_not_say_where_its_parts_are(
         f"nvrtc._LOCAL = Path({str(tmp_path)!r}); "
         "print(len(nvrtc.Nvrtc().compile(compile.UNIT, 90, compile.OPTIONS)))"
     )
+    linked = tmp_path / "linked" / "bin" / "nvcc"
+    linked.parent.mkdir(parents=True)
+    linked.touch(0o755)
+    (tmp_path / "nvcc").symlink_to(linked)
     environment = {**os.environ, "LD_LIBRARY_PATH": "", "CUDA_HOME": str(tmp_path / "home"), "CUDA_PATH": ""}
+    environment["PATH"] = f"{tmp_path}:{os.environ['PATH']}"
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=environment,
