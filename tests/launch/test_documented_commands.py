@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,26 +20,50 @@ DOCUMENTS = sorted(
 )
 
 
-def commands_of(path: Path) -> list[str]:
-    """Those in blocks, with their continuations, and among words; not those of which a part is a choice."""
+STANDS_FOR = re.compile(r"^[\[|]|^(WHAT|NAME)$")
+"""A word that is a choice."""
+
+
+def commands_of(path: Path) -> list[list[str]]:
+    """The words of those in blocks, with their continuations, and among words; without comments."""
     text = path.read_text(encoding="utf-8").replace("\\\n", " ")
-    blocks = "\n".join(re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    blocks = "\n".join(re.findall(r"^```[a-z]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     blocks += re.sub(r"\n      +", " ", "\n".join(re.findall(r"^(?:#  |    ).*$", text, re.MULTILINE)))
     found = re.findall(r"^[# ]*(irchroma .*)$", blocks, re.MULTILINE)
+    found += re.findall(r"# then: (run .*)$", blocks, re.MULTILINE)
     found += [one.replace("\n", " ") for one in re.findall(r"`(irchroma [^`]*)`", text)]
-    return [one for one in found if not re.search(r"\.\.|\[|\||WHAT|NAME", one)]
+    split = [shlex.split(one.removeprefix("irchroma "), comments=True) for one in found]
+    return [words for words in split if not any(map(STANDS_FOR.search, words))]
 
 
+@pytest.fixture
+def _may_be_named_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has to be given: a document may name a command without what it is for."""
+    parse = argparse.ArgumentParser.parse_known_args
+
+    def leniently(parser: argparse.ArgumentParser, *words: Any) -> Any:
+        for action in parser._actions:
+            action.required = False
+            if not action.option_strings and action.nargs in (None, "+"):
+                action.nargs = "?" if action.nargs is None else "*"
+        for group in parser._mutually_exclusive_groups:
+            group.required = False
+        return parse(parser, *words)
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", leniently)
+
+
+@pytest.mark.usefixtures("_may_be_named_alone")
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_the_commands_of_a_document_are_taken(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refused = []
-    for command in commands_of(path):
+    for words in commands_of(path):
         try:
-            build_parser().parse_args(shlex.split(command, comments=True)[1:])
+            build_parser().parse_args(words)
         except SystemExit:
             said = capsys.readouterr().err
-            if said and "arguments are required" not in said:  # a command that is only named
-                refused.append(f"{command}: {said}")
+            if said:
+                refused.append(f"{shlex.join(words)}: {said}")
     assert not refused
 
 
