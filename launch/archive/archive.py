@@ -20,7 +20,7 @@ from irchroma.engines.cache import digest_on_disk, write_atomically
 from irchroma.engines.errors import EngineError
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.archive.plan import Recording, cut
-from irchroma.launch.archive.segment import FULL, UNWRITABLE, Done, Job, unwritten
+from irchroma.launch.archive.segment import FINAL, FULL, Done, Job, unwritten
 from irchroma.launch.archive.workers import Workers
 from irchroma.launch.arguments import one_line
 from irchroma.launch.run.settings.options import load
@@ -179,7 +179,7 @@ class Archive:
                 return
             tried = work.attempts[job.number] = work.attempts.get(job.number, 0) + 1
             log.warning("%s: segment %d: %s (attempt %d)", work.recording.name, job.number, reason, tried)
-            if tried < ATTEMPTS and UNWRITABLE not in reason:
+            if tried < ATTEMPTS and not any(word in reason for word in FINAL):
                 waiting.appendleft((work, job))
             elif work.failure is None:
                 what = f"segment {job.number}" if job.number >= 0 else "following its tone"

@@ -35,6 +35,7 @@ from irchroma.stream.sources.file_source import Part
 FULL = "the disk is full"
 """As sinks say it; nothing else can be written either."""
 UNWRITABLE = "cannot be written"
+FINAL = (UNWRITABLE, "cannot be encoded")
 """Of what no other attempt would write."""
 _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _SAME_NS = 500_000  # containers' times are rounded to less

@@ -18,6 +18,8 @@ from irchroma.launch.archive.plan import find_recordings, left_out
 from irchroma.launch.archive.segment import Job
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
+from irchroma.stream.errors import SinkError
+from irchroma.stream.sinks.pipeline_sink import check_size
 from irchroma.stream.sources.packets import read_packets
 
 pytestmark = [pytest.mark.gst, pytest.mark.timeout(300)]  # workers that start on a loaded machine
@@ -125,6 +127,38 @@ def test_a_recording_that_still_grows_is_said_to_and_is_not_tried_again(tmp_path
     assert archive.failures == ["night.mkv: is still being recorded: run again once it is whole"]
     assert len(begun) == 1
     assert not any((place / ".irchroma-archive").iterdir())
+
+
+def test_what_no_attempt_could_encode_is_not_tried_again(
+    tmp_path: Path,
+) -> None:
+    """As a sensor of 8x8 pixels, of which no encoder makes video."""
+    place, begun = tmp_path / "out", list[Job]()
+    place.mkdir()
+    clip = tmp_path / "tiny.mkv"
+    assert (
+        main(["run", "test:nir?size=64x48&frames=3", "--to", str(clip), "--engine", "gray", "--quiet"]) == 0
+    )
+
+    class Refusing:
+        count = 1
+
+        def start(self, job: Job) -> None:
+            begun.append(job)
+
+        def next(self) -> tuple[Job, str | None]:
+            with pytest.raises(SinkError) as refused:
+                check_size((8, 8), "segment-00000.part.mkv")
+            return begun[-1], str(refused.value)
+
+        def close(self) -> None:
+            pass
+
+    options = with_defaults(ArchiveOptions({"engine": "gray"}), 1)
+    archive = Archive(place, options, Refusing(), lambda *_: None)
+    archive.run(find_recordings(clip, place))
+    assert len(begun) == 1
+    assert "pictures of 8x8 cannot be encoded: expected sides of 16" in archive.failures[0]
 
 
 def test_a_result_that_its_disk_has_damaged_is_made_anew_and_known_by_what_it_is_now(
