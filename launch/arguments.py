@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,6 +29,14 @@ _DASHED_FILE = re.compile(r"-[^-=][^=]*\.[A-Za-z]\w*")
 _SOURCE = re.compile(r"(?:[a-z]+:/|test:|raw:|/dev/)")
 _COLORS = ("color", "colorize", "colorise", "colour", "convert", "stream", "play", "start")
 _SECRET_FLAGS = ("--token", "--viewer-token")
+
+
+def rate(text: str) -> str:
+    """A rate as it was given: 0, which a configuration says for none, is not one to give."""
+    with suppress(ValueError, ZeroDivisionError):  # what is none is said where the configuration is read
+        if Fraction(text) <= 0:
+            raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+    return text
 
 
 class OneLineParser(argparse.ArgumentParser):

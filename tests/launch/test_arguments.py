@@ -66,3 +66,10 @@ def test_a_word_too_many_is_told_by_what_is_before_it(
     with pytest.raises(SystemExit):
         main(["run", "test:nir", *words])
     assert f"unrecognized arguments: {said} (see" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate", ["0", "0/1", "-5"])
+def test_a_rate_of_none_is_refused(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "pictures/", "--rate", rate, "--to", "null"])
+    assert f"argument --rate: must be above 0, got {rate}" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from typing import Any
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError
+from irchroma.launch.arguments import rate
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run.settings.options import RunConfig
 
@@ -268,7 +269,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
     "source": (
         Flag("--latency", "input.rtsp.latency_ms", "buffer of RTSP sources, milliseconds", int, metavar="MS"),
         Flag("--transport", "input.rtsp.transport", "RTSP transport: auto, tcp, udp"),
-        Flag("--rate", "input.picture_rate", "pictures a second of a folder or an array (25)", metavar="FPS"),
+        Flag("--rate", "input.picture_rate", "pictures a second of folders, arrays", rate, metavar="FPS"),
         Flag(
             "--stall",
             "reconnect.stall_s",
