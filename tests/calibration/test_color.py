@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from irchroma.calibration.color import ColorTuningOptions, tune
+from irchroma.calibration.color import LEAST_GAIN, ColorTuning, ColorTuningOptions, tune
 from irchroma.calibration.errors import CalibrationError
+from irchroma.engines.measures.metrics import Scores
 from irchroma.engines.network.network import NetworkOptions, open_network
 from irchroma.engines.network.record import read_record
 from irchroma.engines.network.weight_storage import load, save
@@ -129,6 +131,29 @@ def test_a_network_that_does_not_get_better_is_refused(
     assert main(["calibrate", "color", str(tmp_path), "--engine", "thermal", "--out", str(out)]) == 1
     assert "do not come out better" in capsys.readouterr().err
     assert not out.exists()
+
+
+def test_of_what_changes_nothing_no_network_is_written() -> None:
+    same = Scores(*[1.0] * len(fields(Scores)))
+    for only in ("", "tone"):
+        with pytest.raises(CalibrationError, match="do not come out better"):
+            ColorTuning(None, 12, 4, 1.0, same, same, LEAST_GAIN[only]).require_gain()
+
+
+def test_counts_are_a_thermal_cameras_where_no_engine_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(16):
+        luma, rgb = pair(number)
+        for kind, pixels in (("ir", luma.astype(np.uint16) * 20 + 7000), ("rgb", rgb[..., ::-1])):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / kind / f"{number:03}.png"), pixels)
+    told = "the pairs are a sensor's counts, a thermal camera's: give --engine nir if they are not\n"
+    for engine, words in (("thermal", []), ("nir", ["--engine", "nir"])):
+        out = tmp_path / f"{engine}.onnx"
+        assert main(["calibrate", "color", str(tmp_path), *words, "--out", str(out)]) == 0
+        assert (told in capsys.readouterr().out) == (not words)
+        assert json.loads((tmp_path / f"{engine}-report.json").read_text())["engine"] == engine
 
 
 def test_too_few_pairs_are_refused_and_shares_outside_0_to_1_too() -> None:

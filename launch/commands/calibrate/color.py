@@ -19,8 +19,8 @@ from irchroma.engines.network.weight_storage import save
 from irchroma.launch.commands.calibrate.tuned import add_network_arguments, asked_network
 from irchroma.launch.measured import finite, write_json
 from irchroma.launch.progress import Progress
-from irchroma.launch.stills.coloring import read_luma_pair
-from irchroma.launch.stills.picture_files import list_pairs
+from irchroma.launch.stills.coloring import luma_of
+from irchroma.launch.stills.picture_files import list_pairs, read_pair
 from irchroma.stream.tone.daylight import ColorCameraDetector
 
 EXAMPLE = """irchroma calibrate color rtsp://camera/stream --collect pairs/ --seconds 172800 --out gate.onnx
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--collect", type=Path, metavar="DIR", help="keep a stream's pairs there; what is there counts too")
     add("--seconds", type=float, default=0.0, metavar="S", help="of a stream to look at, 0 for all of it (0)")
-    add_network_arguments(parser, "; a report goes beside it")
+    add_network_arguments(parser, "; a report goes beside it", default=None)
     add("--held", type=float, default=0.25, metavar="SHARE", help="of the pairs, the last, that judge (0.25)")
     add("--match", default="", metavar="TEXT", help="only pairs whose name contains it")
     add(
@@ -57,8 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tune, judge, and write the network and a JSON report; or nothing, with one line that says why."""
-    engine, size = asked_network(args)
-    options = ColorTuningOptions(engine, size, args.weights, args.held, args.threads, args.only)
+    ColorTuningOptions(*asked_network(args), args.weights, args.held, args.threads, args.only)  # refused now
     with tempfile.TemporaryDirectory(prefix="irchroma-pairs-") as made:
         collected = args.collect or Path(made)
         streams = [source for source in args.source if not Path(source).is_dir()]
@@ -68,12 +67,14 @@ def run(args: argparse.Namespace) -> int:
             collect(source, collected, args.seconds)
         folders = [Path(source) for source in args.source if source not in streams]
         folders += [collected] if streams else []
-        pairs = [
-            read_luma_pair(pair)
-            for folder in folders
-            for pair in list_pairs(folder)
-            if args.match in pair[0].name
-        ]
+        named = [pair for folder in folders for pair in list_pairs(folder) if args.match in pair[0].name]
+        read = [read_pair(*pair) for pair in named]
+    counts = any(pixels.dtype == np.uint16 for pixels, _ in read)
+    pairs = [(luma_of(pixels), truth) for pixels, truth in read]
+    engine, size = asked_network(args, counts)
+    if counts and args.engine is None:
+        print("the pairs are a sensor's counts, a thermal camera's: give --engine nir if they are not")
+    options = ColorTuningOptions(engine, size, args.weights, args.held, args.threads, args.only)
     progress = Progress(1.0)
     try:
         result = tune(pairs, options, progress.update)
@@ -90,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
             f"look at pictures before you use it: people and cars stand out {100 * kept:.0f} % as much as"
             " before, since the colors that it learned from are as dark"
         )
-    print(f"{args.out}: written; try it: irchroma run .. --engine {args.engine} --weights {args.out}")
+    asked = args.engine or engine
+    print(f"{args.out}: written; try it: irchroma run .. --engine {asked} --weights {args.out}")
     return 0
 
 
