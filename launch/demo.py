@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import sys
 import time
 from collections.abc import Sequence
@@ -44,6 +43,8 @@ DEFAULT_SOURCES = ("test:nir?seconds=8&live=1&ahead=1", "test:thermal?seconds=8&
 _SHEET_ROWS = 3
 _KEPT = 8 * _SHEET_ROWS
 _LATE = 0.5
+_READY_S = 300.0
+"""From then on a machine that is not measured is shown as it is: it hangs, or has no time."""
 """Share of a drawn scene that may pass before its color is there; what comes later shows little of it."""
 _WHOLE = 0.9
 """Share of its usual color from which a picture stands on the sheet, where it fades in."""
@@ -187,7 +188,8 @@ def demonstrate(source: str, folder: Path, config: RunConfig) -> Shown:
 def make_ready(config: RunConfig) -> None:
     """What a first run on a machine does beside its frames is done before a drawn scene begins to move.
 
-    Whether 8 bits are faster and how fast the machine is are measured, and the network is compiled.
+    Whether 8 bits are faster and how fast the machine is are measured, and the network is compiled. Five
+    minutes are waited for that.
     """
     info = info_of(parse_test_address(config.source))
     config, governor = prepare(config, None, {})
@@ -200,7 +202,7 @@ def make_ready(config: RunConfig) -> None:
         return
     print(f"demo: measuring this machine with {kind} and compiling, which is remembered")
     weights_for(kind, fast, network)
-    governor.patience_s = math.inf
+    governor.patience_s = _READY_S
     open_engine(config, info, governor).close()
 
 

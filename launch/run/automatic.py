@@ -6,7 +6,6 @@ Live sources have this by default; `irchroma run --fixed` turns it off, `--auto`
 from __future__ import annotations
 
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -166,7 +165,7 @@ class Governor:
         waits_until_s = time.monotonic() + self.patience_s
         choosing = self._choosing or in_thread(partial(choose, waits_until_s), name="choose settings")
         self._choosing = choosing
-        wait([choosing], None if self.patience_s == math.inf else self.patience_s)
+        wait([choosing], self.patience_s)
         if choosing.done():
             self._choosing = None
             return self._take(choosing.result())

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from tests.waiting import wait_for
 
 from irchroma.engines.network.network import installed
 from irchroma.engines.neural.speed import pace
@@ -88,6 +89,22 @@ def test_what_is_said_to_be_measured_and_remembered_is_so_before_the_first_scene
     demo.make_ready(RunConfig(engine="auto", source=SCENE))
     assert list(tmp_path.rglob("pace-*.json"))
     assert not pace._measuring.locked()
+
+
+@pytest.mark.usefixtures("first_time", "made_up")
+def test_a_machine_that_is_not_measured_in_time_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_end, measured = threading.Event(), pace._measured
+
+    def held(demand: pace.Demand, asked: Any) -> Any:
+        assert may_end.wait(60)
+        return measured(demand, asked)
+
+    monkeypatch.setattr(pace, "_measured", held)
+    monkeypatch.setattr(demo, "_READY_S", 0.1)
+    demo.make_ready(RunConfig(engine="auto", source=SCENE))
+    assert not may_end.is_set()
+    may_end.set()
+    wait_for(lambda: not pace._measuring.locked(), 60)
 
 
 def test_a_recording_of_8_bits_is_said_to_be_taken_for_near_infrared(
