@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> int:
     place = args.output if len(recordings) > 1 or args.input.is_dir() else recordings[0].target.parent
     place.mkdir(parents=True, exist_ok=True)
     workers = open_workers(count, args.ray)
-    progress = Progress(None if args.quiet else _frames(recordings))
-    archive = Archive(place, options, workers, lambda done, note: progress.update(done, note))
+    progress = Progress(None if args.quiet else _frames(recordings), endless=not args.quiet)
+    archive = Archive(place, options, workers, progress.update)
     try:
         archive.run(recordings)
     finally:

@@ -2,9 +2,11 @@
 
 import io
 import logging
+from types import SimpleNamespace
 
 import pytest
 
+from irchroma.launch import progress
 from irchroma.launch.progress import Progress, clock
 from irchroma.launch.run.process import set_up
 
@@ -21,10 +23,29 @@ def test_the_line_says_how_far_and_how_long() -> None:
 
 def test_nothing_is_drawn_on_a_pipe() -> None:
     pipe = io.StringIO()
-    progress = Progress(10, pipe)
-    progress.update(5)
-    progress.close()
+    drawn = Progress(10, pipe)
+    drawn.update(5)
+    drawn.close()
     assert pipe.getvalue() == ""
+
+
+def test_a_log_gets_a_line_now_and_then_where_there_is_a_total(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now_s))
+    pipe, told = io.StringIO(), list[str]()
+    shown = [Progress(600, pipe), Progress(600, pipe, told.append), Progress(None, pipe, told.append)]
+    for second in range(1, 151):
+        now_s = 1000.0 + second
+        for one in shown:
+            one.update(second, "25 fps")
+    assert pipe.getvalue().splitlines() == told
+    assert told == ["5%  9:30 left  25 fps", "15%  8:30 left  25 fps", "25%  7:30 left  25 fps"]
+    now_s = 2000.0
+    lines = list[str]()
+    long = Progress(None, pipe, lines.append, endless=True)
+    now_s += 30
+    long.update(30, "night.mkv 3/5")
+    assert lines == ["0:30  night.mkv 3/5"]
 
 
 class Terminal(io.StringIO):
@@ -37,12 +58,12 @@ def test_lines_of_the_log_are_not_written_behind_it(style: str, monkeypatch: pyt
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     set_up(style, logging.INFO)
-    log, progress = logging.getLogger("irchroma.launch"), Progress(10)
+    log, drawn = logging.getLogger("irchroma.launch"), Progress(10)
     log.info("before")
     assert "\x1b" not in terminal.getvalue(), "nothing is drawn yet"
-    progress.update(5, "half of it")
+    drawn.update(5, "half of it")
     log.info("meanwhile")
-    progress.close()
+    drawn.close()
     log.info("after")
     lines = [line.rpartition("\x1b[K")[2] for line in terminal.getvalue().split("\n")[:-1]]
     assert len(lines) == 3

@@ -8,6 +8,7 @@ import math
 import time
 from dataclasses import asdict
 from datetime import datetime, timezone
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,7 +85,7 @@ class Monitor:
         if self._start_s is None:
             self._start_s = time.monotonic()
         if self._progress is None:
-            self._progress = Progress(_expected_frames(info))
+            self._progress = Progress(_expected_frames(info), tell=partial(log.info, "%s"))
         if not self._quiet:
             self._progress.update(_passed(loop), f"{self.frames_per_second():.0f} fps")
         self._say_drops(loop, time.monotonic())
