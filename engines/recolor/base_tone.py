@@ -72,12 +72,6 @@ class ToneOptions:
     Attributes:
         radius_px: of the windows in which the change of tone is modeled on the luma.
         contrast: luma contrast above which an edge belongs to the base.
-        region_radius_px: how far around places that the network paints alike share one base; 0 for the
-            windows alone.
-        region_blur_px: how much of the network's own detail is left out of that comparison.
-        region_contrast: difference of the network's luma that separates two regions.
-        brighten: share of the way to the network's tone where that is brighter.
-        darken: the same where it is darker.
         detail_floor: least factor on the sensor's detail where the base gets darker; detail scales with
             its base as light does on a surface, but not below this.
         edge_floor: least factor on the contrast of edges that the network makes weaker. It may turn an edge
@@ -98,11 +92,6 @@ class ToneOptions:
 
     radius_px: int = 4
     contrast: float = 0.2
-    region_radius_px: int = 0
-    region_blur_px: int = 8
-    region_contrast: float = 0.1
-    brighten: float = 1.0
-    darken: float = 1.0
     detail_floor: float = 0.97
     edge_floor: float = 0.5
     curve: float = 0.0
@@ -123,12 +112,7 @@ class ToneOptions:
 
     def halved(self) -> ToneOptions:
         """The same for a work picture of half the size."""
-        return replace(
-            self,
-            radius_px=max(1, self.radius_px // 2),
-            region_radius_px=self.region_radius_px // 2,
-            region_blur_px=self.region_blur_px // 2,
-        )
+        return replace(self, radius_px=max(1, self.radius_px // 2))
 
 
 class _Within(NamedTuple):
@@ -153,12 +137,7 @@ def base_tone(
         options: where base ends and detail begins.
         smooth: the tone of smooth places, without which no contrast is turned around.
     """
-    wanted = region_change(seen.luma, tone, options) if options.region_radius_px else tone - seen.luma
-    if options.brighten != options.darken:
-        wanted *= np.where(wanted > 0, np.float32(options.brighten), np.float32(options.darken))
-    elif options.brighten != 1:
-        wanted *= np.float32(options.brighten)
-    model = guided.fit(seen, wanted, options.contrast)
+    model = guided.fit(seen, tone - seen.luma, options.contrast)
     factor: Plane = model.slope + np.float32(1)
     base = factor * seen.mean
     base += model.offset
@@ -315,20 +294,6 @@ def _way_back(seen: guided.Windows, within: _Within, base: Plane, factor: Plane)
     above *= rise(within.highest - within.lowest, (SURFACES[1], SURFACES[0]))
     high = np.maximum(1 - above, seen.mean)
     return np.asarray(np.minimum(np.maximum(base, low), high) - base, np.float32)
-
-
-def region_change(guide: Plane, tone: Plane, options: ToneOptions) -> Plane:
-    """(h, w) float32: the network's tone less the mean luma of all that it paints alike nearby.
-
-    The network's picture, without its detail, leads a guided filter over the sensor's: texture and people
-    vanish from the mean, borders between sky and trees stay.
-    """
-    side = 2 * options.region_blur_px + 1
-    smooth = guided.box(guided.box(tone, side), side)
-    around = guided.windows(smooth, options.region_radius_px)
-    model = guided.fit(around, guide, options.region_contrast)
-    change: Plane = smooth - (model.slope * smooth + model.offset)
-    return change
 
 
 def mean_square(luma: NDArray[np.uint8], size: tuple[int, ...]) -> Plane:

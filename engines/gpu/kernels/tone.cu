@@ -2,22 +2,18 @@
 #include "sampling.h"  // and `model_at`, which stands in windows.cu
 
 struct tone_models_arguments {
-    const float *tone;    // (height, width): the network's luma, without its detail where regions are used
+    const float *tone;    // (height, width): the network's luma
     const float *guide;   // (height, width): the sensor's, [0, 1]
-    const float *models;  // (2, height, width): of the guide in the tone; null for no regions
     const float *seen;    // (2, height, width): as `window_means` wrote it of the guide, of the same windows
     float *out;           // (3, height, width): as `window_models`, of the change of tone that is wanted
     int width, height, radius;
-    float contrast, brighten, darken;
+    float contrast;
 };
 
-// The start of base_tone.base_tone, and the end of region_change.
+// The start of base_tone.base_tone.
 PLACE void tone_models_seen(const tone_models_arguments &a, int x, int y, int, float (&seen)[3]) {
-    long at = (long)y * a.width + x, plane = (long)a.width * a.height;
-    float tone = a.tone[at], guide = a.guide[at];
-    float base = a.models ? a.models[at] * tone + a.models[plane + at] : guide;
-    float wanted = tone - base;
-    wanted *= wanted > 0.0f ? a.brighten : a.darken;
+    long at = (long)y * a.width + x;
+    float guide = a.guide[at], wanted = a.tone[at] - guide;
     seen[0] = wanted;
     seen[1] = wanted * guide;
     seen[2] = wanted * wanted;

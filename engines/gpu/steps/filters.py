@@ -100,7 +100,6 @@ class Windows:
         tone: DeviceArray,
         guide: DeviceArray,
         seen: DeviceArray,
-        regions: DeviceArray | None,
         options: ToneOptions,
     ) -> DeviceArray:
         """(3, h, w) models with weights that `base` averages, of the change of the guide that the tone wants,
@@ -110,13 +109,11 @@ class Windows:
             tone: (1, h, w), the network's luma.
             guide: (h, w), the sensor's.
             seen: windows of the guide.
-            regions: (1, 2, h, w) models of the guide in the tone; None for none.
             options: see there.
         """
         weighted = self._space.array("tone.weighted", (3, *tone.shape[1:]))
         more = {"contrast": options.contrast, "radius": options.radius_px}
-        more |= {"brighten": options.brighten, "darken": options.darken}
-        given = {"tone": tone, "guide": guide, "models": regions, "seen": seen, "out": weighted}
+        given = {"tone": tone, "guide": guide, "seen": seen, "out": weighted}
         self._add("tone_models", tone.shape, **given, **more)
         return weighted
 

@@ -193,19 +193,9 @@ class RecolorSteps:
         color, smooth = colors
         height, width = guide.shape
         size, extent = {"width": width, "height": height}, (width, height, 1)
-        tone, regions = color.part(0, (1, height, width), np.float32), None
+        tone = color.part(0, (1, height, width), np.float32)
         stacked = guide.part(0, (1, height, width), np.float32)
-        if options.region_radius_px:
-            for turn in ("first", "second"):
-                tone = self._windows.box(tone, options.region_blur_px, f"tone.{turn}")
-            around = self._windows.seen(
-                tone.part(0, (height, width), np.float32), options.region_radius_px, "region"
-            )
-            how = Fit(options.region_radius_px, options.region_contrast)
-            regions = self._windows.fit(
-                stacked, tone.part(0, (height, width), np.float32), around, how, "region"
-            )
-        models = self._windows.fit_tone(tone, guide, seen, regions, options)
+        models = self._windows.fit_tone(tone, guide, seen, options)
         near = None
         if options.turned:
             near = self._windows.box(stacked, near_radius_px(options.radius_px), "tone.near")

@@ -17,7 +17,6 @@ from irchroma.engines.recolor.smooth_places import lead_by_smooth_places
 Plane = NDArray[np.float32]
 THERMAL = catalog.BANDS["thermal"].look.tone
 NIR = replace(catalog.BANDS["nir"].look.tone, curve=0.0, pivot=0.55)
-REGIONS = ToneOptions(contrast=0.3, region_radius_px=16, brighten=0.7, darken=0.45, detail_floor=1.0)
 
 
 def shown(luma: NDArray[np.uint8], tone: Plane, options: ToneOptions) -> Plane:
@@ -33,11 +32,10 @@ def test_a_picture_that_the_network_leaves_alone_stays_as_it_is() -> None:
     np.testing.assert_allclose(out, luma / 255, atol=0.02)
 
 
-def test_a_flat_region_takes_the_networks_tone_or_the_share_of_it_that_is_asked_for() -> None:
+def test_a_flat_region_takes_the_networks_tone() -> None:
     luma = np.full((120, 160), 60, np.uint8)
     tone = np.full(luma.shape, 0.7, np.float32)
     assert abs(float(shown(luma, tone, NIR).mean()) - 0.7) < 0.01
-    assert 0.45 < float(shown(luma, tone, REGIONS).mean()) < 0.65
     hot = shown(np.full((120, 160), 220, np.uint8), np.full(luma.shape, 0.4, np.float32), THERMAL)
     assert abs(float(hot.mean()) - 0.4**0.75) < 0.06, "a hot person's dark jacket is dark"
 
@@ -78,14 +76,6 @@ def test_bright_foliage_before_a_dark_sky_is_turned_around_with_its_texture_kept
     kept = np.corrcoef(luma[20:100, 100:140].ravel(), out[20:100, 100:140].ravel())[0, 1]
     assert kept < -0.9
     assert 0.0 <= out.min() <= out.max() <= 1.0
-
-
-def test_someone_warm_stays_brighter_than_the_road_although_the_network_paints_both_alike() -> None:
-    luma = np.full((180, 320), 70, np.uint8)
-    luma[70:130, 150:168] = 220
-    tone = np.full(luma.shape, 0.4, np.float32)
-    out = shown(luma, tone, REGIONS)
-    assert out[80:120, 155:163].mean() - out[80:120, 60:100].mean() > 0.45
 
 
 def test_a_curve_makes_what_is_dark_darker_and_what_is_bright_brighter() -> None:
@@ -130,10 +120,10 @@ def test_a_thermal_sky_brightens_and_the_trees_below_keep_their_texture() -> Non
     luma[80:] = np.clip(texture, 0, 255).astype(np.uint8)
     tone = np.full(luma.shape, 0.3, np.float32)
     tone[:80] = 0.8
-    out = shown(luma, cv2.GaussianBlur(tone, (0, 0), 3.0), REGIONS)
+    out = shown(luma, cv2.GaussianBlur(tone, (0, 0), 3.0), THERMAL)
     assert out[:60].mean() > 0.4
     before, after = luma[110:] / 255, out[110:]
-    assert after.std() > 0.85 * before.std()
+    assert after.std() > 0.8 * before.std()
     assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.95
 
 
