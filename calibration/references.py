@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from irchroma.calibration.errors import CalibrationError
 from irchroma.engines.recolor.color_space import rgb_to_luma
 from irchroma.engines.reference import registration
-from irchroma.engines.reference.pictures import Reference, is_gray
+from irchroma.engines.reference.pictures import LONG_SIDE_PX, Reference, is_gray
 
 Rgb = NDArray[np.uint8]
 
@@ -35,27 +35,6 @@ CLEAN_FROM = 3
 STILL_FROM = 7
 """Pictures from which what the median shows is taken to stand still: in two of three, and three of five,
 somebody who walks slowly has stood at one place. Of fewer, what the infrared does not show is left out."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReferenceSetOptions:
-    """How pictures become references.
-
-    Attributes:
-        keep: references to keep at most.
-        long_side_px: larger pictures are reduced to it.
-        still_from: pictures of a view from which it is known what stands still.
-    """
-
-    keep: int = 4
-    long_side_px: int = 1280
-    still_from: int = STILL_FROM
-
-    def __post_init__(self) -> None:
-        if self.keep < 1:
-            raise CalibrationError(f"at least one reference is kept, got {self.keep}")
-        if self.long_side_px < 64:
-            raise CalibrationError(f"long side of a reference is 64 pixels or more, got {self.long_side_px}")
 
 
 @dataclass(slots=True)
@@ -78,10 +57,17 @@ class _View:
 
 
 class ReferenceCollector:
-    """Takes pictures one by one and keeps what a reference needs of them."""
+    """Takes pictures one by one and keeps what a reference needs of them.
 
-    def __init__(self, options: ReferenceSetOptions | None = None) -> None:
-        self.options = options or ReferenceSetOptions()
+    Args:
+        keep: references to keep at most.
+        still_from: pictures of a view from which it is known what stands still.
+    """
+
+    def __init__(self, keep: int = 4, still_from: int = STILL_FROM) -> None:
+        if keep < 1:
+            raise CalibrationError(f"at least one reference is kept, got {keep}")
+        self._keep, self._still_from = keep, still_from
         self.gray = 0
         """Pictures left out because they had no color (night)."""
         self._views: list[_View] = []
@@ -91,7 +77,7 @@ class ReferenceCollector:
         if is_gray(rgb):
             self.gray += 1
             return False
-        factor = self.options.long_side_px / max(rgb.shape[:2])
+        factor = LONG_SIDE_PX / max(rgb.shape[:2])
         if factor < 1:
             size = (max(1, round(rgb.shape[1] * factor)), max(1, round(rgb.shape[0] * factor)))
             rgb = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
@@ -122,8 +108,8 @@ class ReferenceCollector:
                 if self.gray
                 else "no picture was given"
             )
-        views = sorted(self._views, key=lambda view: -view.seen)[: self.options.keep]
-        return [_reference(view, self.options.still_from) for view in views]
+        views = sorted(self._views, key=lambda view: -view.seen)[: self._keep]
+        return [_reference(view, self._still_from) for view in views]
 
 
 def _reference(view: _View, still_from: int) -> Reference:

@@ -3,8 +3,7 @@
 Foliage is far too bright in NIR and the sky far too dark in thermal for visible light: what is large
 takes the network's brightness, what is small stays the sensor's. What counts as large differs by band
 (`ToneOptions`). NIR and visible pictures share their edges, so a base of a few pixels can follow the
-network. Thermal and visible pictures do not, and a person is small: there the base is the mean of what
-the network paints alike, far around, and it moves only part of the way.
+network. Thermal and visible pictures do not: there what is warm before a cold sky is turned around.
 """
 
 from __future__ import annotations

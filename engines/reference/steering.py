@@ -34,7 +34,10 @@ LOST = 20.0
 frames of one view have hundreds."""
 FOLLOW_S, BELIEVED_PX = 0.25, 0.8
 """A camera that has moved by fewer work pixels since it was last followed is taken to stand, for so long."""
-LONGEST_RETRY_S = 30.0
+RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
+"""Until another attempt when no reference fits what the camera shows; doubles from attempt to attempt."""
+RENEW_S = 10.0
+"""After which an alignment is looked at again: light wanders, lenses drift."""
 FADE_S = 0.6
 """In which a reference that is exchanged goes, and the other one comes."""
 STILL_PX = 0.3
@@ -57,9 +60,6 @@ class ReferenceOptions:
             are held back, and a bright one without a bright sky is a night, too.
         look: what is shown of a frame where the network is not sure.
         search: look for the reference at other zooms and turns too.
-        retry_s: seconds until another attempt when no reference fits what the camera shows; doubles from
-            attempt to attempt, up to `LONGEST_RETRY_S`.
-        renew_s: seconds after which an alignment is looked at again (light wanders, lenses drift).
         steady: frames follow one another; off for pictures that do not.
     """
 
@@ -71,8 +71,6 @@ class ReferenceOptions:
     own_tone: bool = False
     look: BandLook = field(default_factory=BandLook)
     search: bool = True
-    retry_s: float = 1.0
-    renew_s: float = 10.0
     steady: bool = True
 
     def __post_init__(self) -> None:
@@ -371,7 +369,7 @@ class ReferenceSteering:
         """What is to be found out by this frame; None for nothing."""
         placed = self._placed
         if placed is not None:
-            if pts_ns - placed.since_ns <= self.options.renew_s * 1e9:
+            if pts_ns - placed.since_ns <= RENEW_S * 1e9:
                 return None
             return partial(_looked_again, placed, placed.laid.matrix, luma, field, pts_ns)
         if not self.references:
@@ -380,7 +378,7 @@ class ReferenceSteering:
             return None
         self._wait_ns = min(2 * self._wait_ns, LONGEST_RETRY_S * 1e9)
         if lost or self._tried_ns is None:
-            self._wait_ns = self.options.retry_s * 1e9
+            self._wait_ns = RETRY_S * 1e9
         self._tried_ns = pts_ns
         return partial(_searched, self._lit, self.options.search, luma, field, pts_ns)
 

@@ -8,8 +8,6 @@ from irchroma.engines.retrieval import features
 
 UNSEEN_S = 3.0
 """Without a look, after which what was weighed before it says nothing anymore."""
-
-
 SLACK = 0.08
 """Below the score from which a picture suits at all, the one in use may lie so much."""
 CLEARLY = 0.1

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from irchroma.calibration.references import ReferenceCollector, ReferenceSetOptions
+from irchroma.calibration.references import ReferenceCollector
 from irchroma.engines.errors import EngineError
 from irchroma.engines.reference.pictures import Reference, is_gray, read_picture
 from irchroma.engines.retrieval import features
@@ -151,7 +151,7 @@ def _listed(given: Path) -> list[Path]:
 
 
 def _of_recording(source: str, args: argparse.Namespace) -> list[Reference]:
-    collector = ReferenceCollector(ReferenceSetOptions(keep=args.keep, still_from=STILL_FROM))
+    collector = ReferenceCollector(args.keep, STILL_FROM)
     progress = Progress(args.seconds or None)
     for at_s, rgb, name in pictures(source, args.every, args.seconds):
         collector.add(rgb, name)

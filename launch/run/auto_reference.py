@@ -247,9 +247,9 @@ class AutoReference(Steering):
 
 def without_passers_by(samples: Sequence[NDArray[np.uint8]], name: str) -> Reference:
     """One picture of several of a fixed camera, see `calibration.references`."""
-    from irchroma.calibration.references import ReferenceCollector, ReferenceSetOptions
+    from irchroma.calibration.references import ReferenceCollector
 
-    collector = ReferenceCollector(ReferenceSetOptions(keep=1))
+    collector = ReferenceCollector(1)
     for sample in samples:
         collector.add(sample, name)
     return collector.references()[0]

@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from tests import daytime_scene
 
+from irchroma.calibration import references
 from irchroma.calibration.errors import CalibrationError
-from irchroma.calibration.references import ReferenceCollector, ReferenceSetOptions
+from irchroma.calibration.references import ReferenceCollector
 from irchroma.engines.reference.pictures import load_references
 from irchroma.launch.cli import main
 from irchroma.launch.commands.calibrate import reference
@@ -50,16 +51,19 @@ def test_of_two_pictures_that_differ_neither_is_trusted_there() -> None:
     assert (reference.trust[20:100] == 255).mean() > 0.9
 
 
-def test_other_views_and_other_light_are_references_of_their_own_and_the_set_stays_small() -> None:
+def test_other_views_and_other_light_are_references_of_their_own_and_the_set_stays_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     yard, _ = daytime_scene.draw(3)
     street, _ = daytime_scene.draw(9)
     dusk = (yard * 0.45).astype(np.uint8)
-    collector = ReferenceCollector(ReferenceSetOptions(keep=3))
+    collector = ReferenceCollector(3)
     for name, picture in (("yard", yard), ("dusk", dusk), ("street", street), ("yard", yard)):
         collector.add(picture, name)
     names = [reference.name for reference in collector.references()]
     assert names == ["yard, median of 2 pictures", "dusk", "street"]
-    small = ReferenceCollector(ReferenceSetOptions(keep=1, long_side_px=160))
+    monkeypatch.setattr(references, "LONG_SIDE_PX", 160)
+    small = ReferenceCollector(1)
     for picture in (yard, yard, street):
         small.add(picture, "any")
     (kept,) = small.references()
@@ -75,7 +79,7 @@ def test_pictures_without_color_are_counted_and_left_out() -> None:
     ):
         collector.references()
     with pytest.raises(CalibrationError, match="at least one"):
-        ReferenceSetOptions(keep=0)
+        ReferenceCollector(0)
 
 
 def test_the_command_writes_a_set_that_a_run_reads_and_a_picture_of_it(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.recordings import read_frames
-from irchroma.calibration.references import STILL_FROM, ReferenceCollector, ReferenceSetOptions
+from irchroma.calibration.references import STILL_FROM, ReferenceCollector
 from irchroma.engines.reference.pictures import PICTURES, Reference, read_picture, save_references
 from irchroma.launch.commands.calibrate.overview import draw_references
 from irchroma.launch.progress import Progress
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """Collect, write the set and a picture of it, say what it is."""
     if args.every <= 0 or args.seconds < 0:
         raise CalibrationError("--every must be above 0 seconds and --seconds not below 0")
-    collector = ReferenceCollector(ReferenceSetOptions(keep=args.keep))
+    collector = ReferenceCollector(args.keep)
     _look_at(args, collector)
     references = collector.references()
     written = save_references(args.out, references)
