@@ -7,12 +7,14 @@ the same, and what is not there and has to be a file goes with the process that 
 from __future__ import annotations
 
 import atexit
+import fcntl
 import functools
 import hashlib
 import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,7 @@ from irchroma.engines.errors import EngineUnavailable
 
 log = logging.getLogger(__name__)
 
+_LOOK_S = 0.02
 _LONGEST_NAME_BYTES = 255  # NAME_MAX of Linux
 
 
@@ -96,6 +99,49 @@ def _folder_of_process() -> Path:
     )
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     return made
+
+
+@contextmanager
+def alone_in(folder: str | None, what: str, within_s: float = 20.0) -> Iterator[bool]:
+    """Keep other processes from making the same in a folder meanwhile.
+
+    Args:
+        folder: of what is kept; None where nothing is.
+        what: is made.
+        within_s: how long is waited for another that makes it; the system lets go of it where that one dies.
+
+    Yields:
+        Whether this one is alone; True too where nothing can be locked, as in what cannot be written.
+    """
+    if folder is None:
+        yield True
+        return
+    name = f"{hashlib.sha256(what.encode()).hexdigest()[:16]}.lock"
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        held = os.open(Path(folder, name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        yield True
+        return
+    try:
+        yield _locked(held, within_s)
+    finally:
+        os.close(held)
+
+
+def _locked(held: int, within_s: float) -> bool:
+    until_s = time.monotonic() + within_s
+    while True:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until_s:
+                return False
+            time.sleep(_LOOK_S)
+        except OSError:  # a file system that locks nothing
+            return True
+        else:
+            return True
 
 
 def digest_of(path: Path) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from irchroma.engines.cache import alone_in
 from irchroma.engines.errors import EngineUnavailable
 from irchroma.engines.network.network import NetworkOptions, Tensor, Tensors
 from irchroma.engines.network.rewriting.cells import cut_to_cells, in_cells, on_pixels, shapes_in_cells
@@ -192,10 +193,12 @@ class OpenVinoGraph:
         if self._core is None:
             raise EngineUnavailable(f"the network {self._path.stem} is closed")
         try:
-            with _call():
+            # OpenVINO writes its cache in place: what another process has written half of is no network.
+            with _call(), alone_in(self._settings.get("CACHE_DIR"), f"{self._path.name} {shapes}") as alone:
                 model = self.model.clone()
                 model.reshape({name: list(shape) for name, shape in shapes.items()})
-                return self._core.compile_model(model, "CPU", self._settings)
+                settings = self._settings if alone else {**self._settings, "CACHE_DIR": ""}
+                return self._core.compile_model(model, "CPU", settings)
         except RuntimeError as error:
             if "CACHE_DIR" not in self._settings or _leaving:
                 raise EngineUnavailable(

@@ -22,6 +22,8 @@ from irchroma.engines.processor import Turns, make_nice, usable_cores
 log = logging.getLogger(__name__)
 
 _LEAVE_S = 10.0  # for a call that is under way when the last camera leaves
+OPENS_WITHIN_S = 600.0
+"""A plan takes minutes to build; who waits for longer is told, and asks again."""
 _SILENT_S = 3.0  # after which a camera that tells nothing is not there
 
 
@@ -303,11 +305,15 @@ class SharedPool:
         """A seat at the network of that key, which is opened where there is none that works.
 
         Raises:
-            EngineError: what `open_shared` raises.
+            EngineError: what `open_shared` raises; or another has been opening it for so long that it hangs.
         """
         with self._lock:
             opening = self._opening.setdefault(key, threading.Lock())
-        with opening:
+        if not opening.acquire(timeout=OPENS_WITHIN_S):
+            raise EngineError(
+                f"{key.weights.stem} is still being opened for another camera after {OPENS_WITHIN_S:g} s"
+            )
+        try:
             with self._lock:
                 shared = self._networks.get(key)
             seat = shared.seat() if shared is not None and not shared.failed else None
@@ -317,6 +323,8 @@ class SharedPool:
                 with self._lock:
                     self._networks[key] = shared
             return seat
+        finally:
+            opening.release()
 
     def open(self, path: Path, options: NetworkOptions | None = None) -> NetworkSeat:
         """A seat at the network at `path` on the CPU; close the seat.

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from irchroma.engines import cache
-from irchroma.engines.cache import cache_folder, digest_of, digest_on_disk, where_kept
+from irchroma.engines.cache import alone_in, cache_folder, digest_of, digest_on_disk, where_kept
 
 
 @pytest.fixture
@@ -156,3 +156,31 @@ def test_a_file_with_the_date_and_length_of_what_was_there_has_a_digest_of_its_o
         other.replace(path)
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
     assert digest_of(path) == digest_on_disk(path) != before
+
+
+def test_of_two_processes_that_make_the_same_one_waits_and_none_waits_for_ever(tmp_path: Path) -> None:
+    program = f"""
+from irchroma.engines.cache import alone_in
+with alone_in({str(tmp_path)!r}, "a network") as alone:
+    print(alone, flush=True)
+    input()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "True\n"
+        with alone_in(str(tmp_path), "a network", 0.1) as alone:
+            assert not alone
+        with alone_in(str(tmp_path), "another network", 0.1) as alone:
+            assert alone
+        other.kill()
+        with alone_in(str(tmp_path), "a network") as alone:
+            assert alone
+
+
+def test_where_nothing_can_be_locked_nobody_is_kept_from_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (None, str(tmp_path / "file"), str(tmp_path / "file" / "below")):
+        with alone_in(folder, "a network") as alone:
+            assert alone

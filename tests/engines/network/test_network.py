@@ -7,6 +7,8 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -310,3 +312,32 @@ for thread in threads:
     thread.join()
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
+def test_a_process_that_makes_the_same_is_not_read_half_way(
+    tiny_network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a cold start of two, the second waits for the first, and does without where that takes too long."""
+    from irchroma.engines.network import openvino_runtime
+
+    asked: list[tuple[str | None, str]] = []
+
+    @contextmanager
+    def never(folder: str | None, what: str) -> Iterator[bool]:
+        asked.append((folder, what))
+        yield False
+
+    luma = np.zeros((1, 1, 32, 64), np.float32)
+    with monkeypatch.context() as patch:
+        patch.setattr(openvino_runtime, "alone_in", never)
+        one = open_network(tiny_network, NetworkOptions("openvino", cache=tmp_path, exact=True))
+        answer = one.infer(luma)[0].copy()
+        one.close()
+    ((folder, what),) = asked
+    assert (folder, what.split()[0]) == (str(tmp_path), tiny_network.name)
+    assert not list(tmp_path.glob("*.blob"))
+    one = open_network(tiny_network, NetworkOptions("openvino", cache=tmp_path, exact=True))
+    np.testing.assert_array_equal(one.infer(luma)[0], answer)
+    one.close()
+    assert list(tmp_path.glob("*.blob"))

@@ -16,6 +16,7 @@ from tests.waiting import at_once
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError, EngineOptionError, EngineUnavailable
+from irchroma.engines.network import sharing
 from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import RUNTIMES, NetworkOptions, Tensor, installed, open_network
 from irchroma.engines.network.sharing import NetworkSeat, PoolKey, SharedNetwork, SharedPool
@@ -204,6 +205,32 @@ def test_a_camera_that_leaves_disturbs_nobody(network_file: Path) -> None:
     again = pool.open(network_file, options)  # closed with its last camera, and loaded for the next
     np.testing.assert_array_equal(again.infer(luma(4))[0], before[0])
     again.close()
+
+
+def test_nobody_waits_for_ever_for_a_network_that_another_opens(
+    network_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "OPENS_WITHIN_S", 0.1)
+    pool, opening, may_open = SharedPool(cameras=2), threading.Event(), threading.Event()
+    key = PoolKey(network_file, None, "hangs")
+
+    def hangs() -> Any:
+        opening.set()
+        assert may_open.wait(60)
+        raise EngineError("cannot be opened")
+
+    def first() -> None:
+        with pytest.raises(EngineError, match="cannot be opened"):
+            pool.seat(key, hangs)
+
+    def second() -> None:
+        assert opening.wait(60)
+        with pytest.raises(EngineError, match="is still being opened for another camera after") as caught:
+            pool.seat(key, hangs)
+        assert not caught.value.lasts, "it is asked for again"
+        may_open.set()
+
+    at_once([first, second])
 
 
 def test_an_error_reaches_every_camera_of_the_batch_and_the_network_is_loaded_anew(
