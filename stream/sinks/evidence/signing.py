@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,12 @@ class Signer:
         except FileExistsError:
             return cls.read(path)  # another run was quicker
         except OSError as error:
-            raise StreamError(f"{path}: the key cannot be kept ({(error.strerror or '').lower()})") from error
+            with suppress(OSError):
+                path.unlink(missing_ok=True)  # half a key, or one that nobody could check
+            raise StreamError(
+                f"{path}: the key cannot be kept ({(error.strerror or '').lower()}):"
+                " name a place for it, --evidence-key FILE"
+            ) from error
         return cls(key)
 
     def sign(self, digest: bytes) -> bytes:
