@@ -16,11 +16,11 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import FrameSink
-from irchroma.stream.remarks import remark
 from irchroma.stream.secret_keys import NAME_KEYS, SECRET_KEYS
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.encoding.sound import LiveSound
 from irchroma.stream.sinks.encoding.task import EncoderOptions
+from irchroma.stream.sinks.files.audio_track import leave_out
 from irchroma.stream.sinks.files.file_sink import EXTENSIONS, FileSink, FileSinkOptions
 from irchroma.stream.sinks.files.retention import Retention
 from irchroma.stream.sinks.files.segmented_sink import SegmentedSink
@@ -208,7 +208,7 @@ def _file(path: Path, options: SinkOptions) -> FrameSink:
         raise SinkError(f"{path}: nothing is known to write there{meant}: expected {_FORMS}")
     if options.segment_s or options.lossless:
         if options.audio_from is not None:
-            remark(f"{path}: segments are recorded without audio")
+            leave_out(path, options.audio_from)
         kept = FileSinkOptions(
             options.encoder, options.lossless, options.coded, sound=options.sound, overwrite=options.overwrite
         )

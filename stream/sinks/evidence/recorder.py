@@ -30,6 +30,7 @@ from irchroma.stream.sinks.evidence.evidence_file import (
     key_name,
 )
 from irchroma.stream.sinks.evidence.signing import Signer
+from irchroma.stream.sinks.files.audio_track import leave_out
 from irchroma.stream.sinks.files.file_sink import check_room_beside, made_beside
 from irchroma.stream.sinks.files.retention import Retention
 from irchroma.stream.sinks.files.segmented_sink import numbered
@@ -269,7 +270,7 @@ class EvidenceRecorder:
             return {}
         self._sound_asked = True
         if self.options.segment_s:
-            remark(f"{self.path}: segments are recorded without audio")
+            leave_out(self.path, self.options.audio_from)
             return {}
         try:
             self._sound = FileSound(self.options.audio_from)

@@ -102,6 +102,16 @@ class AudioTrack:
         return library.PadProbeReturn.DROP
 
 
+def leave_out(path: Path, source: Path) -> None:
+    """Say that the row of files at `path` is recorded without its source's sound, where that has any."""
+    try:
+        silent = not sound_of(source)[0]
+    except (StreamError, TimeoutError):
+        silent = False
+    if not silent:
+        remark(f"{path}: segments are recorded without audio")
+
+
 def open_audio(path: Path, muxer: str) -> AudioTrack | None:
     """The first audio track of a file, made fit for a muxer; None, with a warning, where there is no way.
 

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from tests.stream.sinks.files.recording import LAST_NS, STEADY, audio_kinds, heard_s, record, tone
 
+from irchroma.stream.remarks import Remarks, run_remarks
 from irchroma.stream.sinks.files.file_sink import FileSinkOptions
+from irchroma.stream.sinks.open_sink import SinkOptions, open_sink
 
 pytestmark = pytest.mark.gst
 
@@ -64,3 +66,18 @@ def test_pictures_that_begin_after_the_audio_do_so_again(tmp_path: Path, read_fi
     record(tmp_path / "out.mp4", late, Fraction(30000, 1001), FileSinkOptions(audio_from=source))
     assert np.abs(np.subtract(read_file(tmp_path / "out.mp4").pts_ns, late)).max() <= 1_100
     assert heard_s(tmp_path / "out.mp4") == pytest.approx((late[-1] + LAST_NS) / 1e9, abs=0.08)
+
+
+@pytest.mark.parametrize("sounds", [True, False])
+def test_a_row_says_that_it_is_without_sound_where_there_was_some(tmp_path: Path, sounds: bool) -> None:
+    source = tone(tmp_path / "tone.wav", seconds=1) if sounds else tmp_path / "silent.mkv"
+    if not sounds:
+        record(source, STEADY[:10], Fraction(25), FileSinkOptions())
+    said, row = Remarks(), tmp_path / "cam.mkv"
+    token = run_remarks.set(said)
+    try:
+        open_sink(str(row), SinkOptions(segment_s=1.0, audio_from=source))
+    finally:
+        run_remarks.reset(token)
+    told = [f"{row}: segments are recorded without audio"] if sounds else []
+    assert [one["text"] for one in said.listed()] == told
