@@ -217,6 +217,8 @@ def heading_of(source: str, camera: str = "") -> str:
         return f"USB camera {source}"
     file = source_file(source)
     if file is not None:  # a folder's name may hold dots
+        if file.name == "-" and source.startswith("raw:"):
+            return "standard input"
         return (file.name if file.is_dir() else file.stem) or public(source)
     try:
         parts = urlsplit(split_credentials(source)[0])

@@ -22,6 +22,7 @@ from irchroma.launch.run.outputs import heading_of
         ("clips/night walk.v2.mkv", "", "night walk.v2"),
         ("file:///clips/night%20walk.mkv", "", "night walk"),
         ("raw:night.raw?size=4x4", "", "night"),
+        ("raw:-?size=4x4", "", "standard input"),
         (".", "", "folder.v2"),
     ],
 )
