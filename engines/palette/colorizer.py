@@ -190,6 +190,27 @@ class PaletteColorizer:
         self._closed = True
 
 
+def colors_of_ramp(options: PaletteOptions, ends: tuple[float, float] | None, steps: int) -> Table:
+    """(steps, 3) uint8 R'G'B' of values that rise from one end to the other, for a color bar.
+
+    Args:
+        options: of the palette.
+        ends: counts that the tone map makes dark and bright; None for a source of 8-bit luma.
+        steps: how many colors.
+
+    Raises:
+        EngineOptionError: the palette is not known, or looks at counts and there are none.
+    """
+    luma = np.rint(np.linspace(0, 255, steps)).astype(np.uint8)[None]
+    counts = None
+    if ends is not None:
+        counts = np.clip(np.rint(np.linspace(*ends, steps)), 0, 65535).astype(np.uint16)[None]
+    colorizer = PaletteColorizer(options)
+    colorizer._looked = True  # a ramp is no scene
+    colorizer.submit(luma, 0, counts=counts)
+    return np.asarray(colorizer.collect().rgb[0], np.uint8)
+
+
 def _is_file(palette: str) -> bool:
     return palette.lower().endswith((".csv", ".png")) or "/" in palette
 

@@ -92,7 +92,8 @@ def build_loop(
         composer.celsius_of = thermometer.celsius_of
 
     def told() -> dict[str, Any]:
-        return {**(stats() if stats is not None else {}), "latency_ms": round(composer.latency_ms, 1)}
+        known = stats() if stats is not None else {}
+        return {**known, "latency_ms": control.latency_ms, "ends": control.ends}
 
     sinks = sink_options(config, told, control, shared.name, shared.threads)
     sinks = replace(sinks, sound=sound, thermometer=thermometer)

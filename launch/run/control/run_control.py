@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, get_args
 
 from irchroma.engines import catalog
+from irchroma.engines.errors import EngineError
 from irchroma.engines.neural.given_picture import STRONGEST
-from irchroma.engines.palette.tables import palette_table
 from irchroma.launch.config import ConfigError, nearest, shortened
+from irchroma.launch.run.control.engine_choices import choices, color_scale, palette_options
 from irchroma.launch.run.settings.options import RunConfig, whole_name
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import Colorizer
 from irchroma.stream.sensor.thermometer import Thermometer
-from irchroma.stream.sinks.http.page import Choice
 from irchroma.stream.tone.options import Method
 from irchroma.stream.view.composer import ViewComposer
 from irchroma.stream.view.osd import READINGS
@@ -31,7 +31,6 @@ _ADJUSTED = ("tone", "lock", "span", "readings", "mode", "chroma_limit", "smooth
 CONTROLS = ("view", "wipe", "blend", "engine", "reference", "strength", "masks", *_ADJUSTED)
 """What a page may change of a run, as `RunControl.change` takes it."""
 _LONGEST_SMOOTHING_S, _FURTHEST = 60, 1e6
-_SWATCH = 9
 
 
 class RunControl:
@@ -78,7 +77,8 @@ class RunControl:
         self._choices = 0
         self._error: str | None = None
         self.loop: Loop | None = None
-        self.engines = choices()
+        self._own = config.engine if config.engine.startswith("palette:") else ""
+        self.engines = choices(own=self._own, palette=config.palette)
 
     def state(self) -> dict[str, Any]:
         view = self._composer.view
@@ -91,11 +91,11 @@ class RunControl:
             "band": self._band,
             "changing": self._changing,
             "error": self._error,
-            "latency_ms": round(self._composer.latency_ms, 1),
+            "latency_ms": self.latency_ms,
             "reason": guarded.reason if guarded is not None else None,
             "reference": self._references.state() if self._references is not None else None,
             "privacy": self._privacy.state() if self._privacy is not None else None,
-            "swatch": next((one.swatch for one in self.engines if one.value == self._engine), ()),
+            "scale": self._scale(),
             "tone": self._tone(),
             "readings": list(self.config.osd.show),
             "color": {
@@ -131,6 +131,31 @@ class RunControl:
             "unit": "celsius" if warm is not None else "counts" if self._counts else "luma",
         }
 
+    @property
+    def ends(self) -> bool:
+        """Whether the source is a recording, which comes to its end."""
+        info = self.loop.reader.info if self.loop is not None else None
+        return info is not None and not info.live and not info.endless
+
+    @property
+    def latency_ms(self) -> float | None:
+        """From a frame's arrival to its picture; None of a recording, whose frames wait for their time."""
+        info = self.loop.reader.info if self.loop is not None else None
+        return None if info is not None and not info.live else round(self._composer.latency_ms, 1)
+
+    def _scale(self) -> dict[str, Any] | None:
+        """Which color stands for which value, of palettes and of a gray picture whose range is fixed."""
+        loop, span = self.loop, self.config.tone_map.span
+        name = "palette:white-hot" if self._engine == "gray" and span is not None else self._engine
+        if loop is None or loop.reader.info is None or not name.startswith("palette"):
+            return None
+        try:
+            options = palette_options(name, self.config.palette)
+            limits = loop.tone_map.limits
+            return color_scale(options, limits, span is not None, self._counts, self.thermometer)
+        except (EngineError, OSError):  # a palette whose file has gone
+            return None
+
     def thumbnail(self, key: str) -> bytes | None:
         return self._references.thumbnail(key) if self._references is not None else None
 
@@ -139,7 +164,7 @@ class RunControl:
         self._band = band
         self._is(engine)
         self.governed = engine if governed else ""
-        self.engines = choices(self.governed)
+        self.engines = choices(self.governed, self._own, self.config.palette)
 
     def _is(self, engine: str) -> None:
         """It colors now. A network is of the band that whoever asked for it knows the source to be of."""
@@ -339,28 +364,3 @@ def _share(key: str, wanted: dict[str, Any], now: float, most: int = 1) -> float
     if not 0 <= value <= most:  # numbers of a thousand digits do not become a float
         raise ConfigError(f"{key}: expected a number from 0 to {most}, got {shortened(str(value))}")
     return float(value)
-
-
-def choices(governed: str = "") -> tuple[Choice, ...]:
-    """Every engine that can be chosen on a page: the networks whose weights are here, palettes, gray.
-
-    `governed`: a band whose network and settings may follow the machine too.
-    """
-    networks = []
-    for band, network in catalog.NETWORKS.items():
-        if band == governed:
-            networks.append(Choice(band, "auto", band))
-        networks += [
-            Choice(f"{band}:{size}", size, band)
-            for size in network.sizes
-            if catalog.weights_path(band, size).is_file()
-        ]
-    palettes = [Choice(f"palette:{name}", name, "palette", _swatch(name)) for name in catalog.PALETTES]
-    return (*networks, *palettes, Choice("gray", "gray", "palette"))
-
-
-def _swatch(palette: str) -> tuple[str, ...]:
-    """Some of a palette's colors, as CSS has them."""
-    table = palette_table(palette)
-    places = [round(step * (len(table) - 1) / (_SWATCH - 1)) for step in range(_SWATCH)]
-    return tuple("#" + bytes(table[place].tolist()).hex() for place in places)

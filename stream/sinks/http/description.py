@@ -108,6 +108,7 @@ def _page_paths(at: str, control: LiveControl | None, webrtc: bool) -> dict[str,
                 "description": "of the video's pixels, width to height; images have square ones",
             },
             "state": _STATE,
+            "ends": {"type": "boolean", "description": "of a recording, which comes to its end"},
         },
     }
     part = {"name": "part", "in": "path", "required": True, "schema": {"type": "string"}}

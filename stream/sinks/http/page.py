@@ -125,7 +125,9 @@ class LiveControl(Protocol):
         `can_be_drawn`, see `irchroma.stream.view.privacy`; `tone`, its `method` of `methods`, `lock`, `span`
         or None, `now`, the limits as they are or None, both in `unit`, `celsius`, `counts` or `luma`;
         `readings`, those on the picture; `color`, a network's `mode`, `chroma_limit` and `smoothing_s`;
-        `swatch`, the colors of a palette from dark to bright."""
+        `scale`, None or which color of a palette stands for which value: `colors` from dark to bright, as CSS
+        has them, `ends`, the values of the first and the last in `unit`, none where that says nothing, and
+        `fixed`, whether they stay."""
 
     def thumbnail(self, key: str) -> bytes | None:
         """A small JPEG of a reference; None where there is none of that key."""

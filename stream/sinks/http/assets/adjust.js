@@ -50,14 +50,14 @@ function say_sliders() {
   at("smoothed").textContent = Number(smooth.value) ? Number(smooth.value).toFixed(2) + " s" : "off";
 }
 
-function bar(now) {                        // which color is how warm, where that is fixed
-  const fixed = now.tone && now.tone.span && /^(palette|gray)/.test(now.engine || "");
-  at("bar").hidden = !fixed;
-  if (!fixed) return;
-  const colors = now.swatch && now.swatch.length ? now.swatch : ["#000", "#fff"], unit = UNITS[now.tone.unit];
-  const [from, to] = now.tone.span.map((one) => value_of(one, now.tone.unit));
-  at("bar").querySelector("i").style.background = "linear-gradient(90deg, " + colors.join(", ") + ")";
-  [at("bar").firstElementChild.textContent, at("bar").lastElementChild.textContent] = [from, to + " " + unit];
+function bar(now) {                        // which color is how warm; about, where the tone follows the scene
+  const scale = now.scale;
+  at("bar").hidden = !scale;
+  if (!scale) return;
+  at("bar").querySelector("i").style.background = "linear-gradient(90deg, " + scale.colors.join(", ") + ")";
+  const [from, to] = scale.ends.length ? scale.ends.map((one) => value_of(one, scale.unit)) : ["dark", "bright"];
+  const unit = scale.ends.length ? " " + UNITS[scale.unit] : "", about = scale.ends.length && !scale.fixed ? "\u2248 " : "";
+  [at("bar").firstElementChild.textContent, at("bar").lastElementChild.textContent] = [about + from, to + unit];
 }
 
 for (const name of Object.keys(READINGS))

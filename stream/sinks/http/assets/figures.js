@@ -1,4 +1,5 @@
 // What goes on, once a second: the camera's state, rate and delay in words.
+let ending = false;                        // a recording: its run comes to its end, and the server with it
 const WORDS = { waiting: "waiting", live: "live", lost: "signal lost", slate: "no signal", failed: "failed", ended: "ended" };
 
 function time(seconds) {
@@ -25,6 +26,8 @@ function tell(figures) {
     + (figures.reason ? ": " + figures.reason : "")
     + (now === "lost" ? (/[.?!]$/.test(figures.reason || "") ? "" : ".") + " The last picture stands." : "");
   engine = figures.engine || "";
+  ending = Boolean(figures.ends);
+  offer_views();
   aspect = figures.pixel_aspect || 1;
   colored = live_now && !figures.reason;
   document.body.classList.toggle("lost", now === "lost" || now === "failed" || now === "ended");
@@ -51,13 +54,17 @@ async function look() {
     drawn = "";
   } catch (error) {
     gone = gone || Date.now();
-    at("state").textContent = "no server";
-    at("why").textContent = "The server does not answer since " + new Date(gone).toLocaleTimeString()
-      + " (" + time((Date.now() - gone) / 1000) + "). This page tries again.";
+    const over = ending && error.name !== "TimeoutError";              // who hangs has not ended
+    at("state").textContent = over ? "ended" : "no server";
+    at("why").textContent = over ? "The run of this recording has ended, and its last picture stands. A new run at this address is shown."
+      : "The server does not answer since " + new Date(gone).toLocaleTimeString()
+        + " (" + time((Date.now() - gone) / 1000) + "). This page tries again.";
+    document.body.classList.toggle("over", over);
     at("fps").textContent = at("way").textContent = at("latency").textContent = at("size").textContent = "";
     document.body.classList.remove("lost", "slate", "plain", "waiting");
   }
-  document.body.classList.toggle("gone", gone > 0);
+  if (!gone) document.body.classList.remove("over");
+  document.body.classList.toggle("gone", gone > 0 && !document.body.matches(".over"));
   setTimeout(look, state && state.changing ? 250 : 1000);
 }
 look();

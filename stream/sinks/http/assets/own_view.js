@@ -4,11 +4,11 @@ const OWN = { run: "as sent", color: "color", raw: "raw", side: "side by side", 
 const NAMES = Object.keys(OWN), FEEDS = { run: "run", confidence: "confidence" };
 const stage = document.querySelector("main"), view = at("view"), line = at("line"), slider = at("place").querySelector("input");
 const still = at("still"), own = { view: "run", wipe: 0.5, blend: 0.5 };
-let drawn = "", engine = "", colored = true;
+let drawn = "", engine = "", colored = true, opened = false;
 let aspect = 1;                            // width of a pixel to its height, as the run says
 
 function look_at(name) {
-  own.view = name;
+  own.view = document.body.dataset.own = name;
   history.replaceState(null, "", location.pathname + location.search + (name === "run" ? "" : "#" + name));
   for (const one of at("views").querySelectorAll("button")) one.ariaPressed = String(one.dataset.value === name);
   at("place").hidden = name !== "blend";
@@ -30,6 +30,20 @@ const halved = () => !(own.view in FEEDS);
 // The line of a wipe that is sent to all is taken, too: from then on the viewer's own.
 const sent_wipe = () => own.view === "run" && state !== null && state.view === "wipe";
 const wipes = () => own.view === "wipe" || sent_wipe();
+function open_as(sent) {                   // the page of a wipe begins with a line of its own, which can be dragged
+  if (opened) return;
+  opened = true;
+  if (sent.view !== "wipe" || own.view !== "run") return;
+  own.wipe = sent.wipe;
+  look_at("wipe");
+}
+
+const guesses = () => !/^(palette|gray)/.test(engine);                 // false color is never unsure
+function offer_views() {
+  for (const one of document.querySelectorAll("[data-value=confidence], [data-shared=confidence]")) one.hidden = !guesses();
+  if (own.view === "confidence" && !guesses()) look_at("run");
+}
+
 function take_line(place) {
   move(place);
   if (own.view === "run") { go_on(); look_at("wipe"); }
@@ -103,7 +117,8 @@ function tell_real(shown) {                // within a glance: what is real, and
     tag.style.visibility = !wipe || share > 0.12 ? "" : "hidden";
   };
   say(at("real"), real, own.wipe);
-  say(at("made"), { raw: "", confidence: "how sure the color is" }[shown] ?? (both || sent_wipe() ? brief || "color" : width < 300 ? brief : made),
+  const sure = width < 300 ? "teal: sure" : "how sure the color is: teal sure, orange guessed";
+  say(at("made"), { raw: "", confidence: sure }[shown] ?? (both || sent_wipe() ? brief || "color" : width < 300 ? brief : made),
       1 - own.wipe);
   const [left, right] = [at("real").offsetWidth + 20, at("made").offsetWidth + 20];
   const crowded = real && (wipe ? own.wipe * width < left || (1 - own.wipe) * width < right : left + right > width);
@@ -153,7 +168,7 @@ document.onkeydown = (event) => {
   const name = NAMES[Number(event.key) - 1];
   const step = { ArrowLeft: -0.02, ArrowRight: 0.02, Home: -1, End: 1 }[event.key];
   if (event.key === "f") enlarge();
-  else if (name) { go_on(); look_at(name); }
+  else if (name && (name !== "confidence" || guesses())) { go_on(); look_at(name); }
   else if (step && event.target.type !== "range" && wipes()) {
     take_line((sent_wipe() ? state.wipe : own.wipe) + step);
     event.preventDefault();
@@ -165,4 +180,5 @@ document.onkeydown = (event) => {
 };
 move(own.wipe);
 look_at(NAMES.includes(location.hash.slice(1)) ? location.hash.slice(1) : "run");
+if (state) open_as(state);
 each();
