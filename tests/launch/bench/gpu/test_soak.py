@@ -55,6 +55,7 @@ def test_a_gpus_memory_that_grows_is_a_failure(
         monkeypatch.setattr(gpu_soak, name, lambda *words, name=name: dict(found[name]))
     monkeypatch.setattr(gpu_soak, "HostKernels", lambda: None)
     monkeypatch.setattr(gpu_soak, "tune_process", lambda: None)
+    monkeypatch.setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32")  # so that what the program sets is this test's
     assert gpu_soak.main(["--json", str(tmp_path / "soak.json"), "--device", "cpu"]) == code
     assert ("memory of the GPU is not given back" in capsys.readouterr().out) == bool(code)
 
