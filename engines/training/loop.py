@@ -16,6 +16,7 @@ import torch
 from irchroma.engines.cache import replaced
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.training.color.batch import Batch, BatchThread
+from irchroma.engines.training.color.hold import TEACHER, Hold
 from irchroma.engines.training.color.objective import (
     ChromaClasses,
     Objective,
@@ -74,6 +75,7 @@ class TrainOptions:
         balance: of the chroma classes, 0 to 1.
         start: weights to start from: a checkpoint, or a graph of `export`, whose other sizes lie beside it;
             None: ImageNet's.
+        hold: weights, as `start`, whose answers are kept where the recipe says so (`Hold`); None: none.
         resume: go on from `out`'s checkpoint.
         sizes: exits to train.
         weights: of the objective's parts.
@@ -90,6 +92,7 @@ class TrainOptions:
     average: float = 0.995
     balance: float = 0.5
     start: Path | None = None
+    hold: Path | None = None
     resume: bool = False
     sizes: tuple[str, ...] = SIZES
     weights: ObjectiveWeights = field(default_factory=ObjectiveWeights)
@@ -171,6 +174,7 @@ class Training:
             load_weights(network, options.start)
         self.network: ColorNetwork = network.to(self.device, memory_format=torch.channels_last)
         self.average: ColorNetwork = copy.deepcopy(self.network).requires_grad_(False)
+        self.hold = None if options.hold is None else Hold(self._earlier(options.hold))
         encoder = list(self.network.encoder.parameters())
         others = [*self.network.decoders.parameters(), *self.network.segment.parameters()]
         groups = [{"params": encoder, "share": 0.3}, {"params": others, "share": 1.0}]
@@ -185,6 +189,14 @@ class Training:
         options.out.mkdir(parents=True, exist_ok=True)
         if options.resume:
             self._resume()
+
+    def _earlier(self, path: Path) -> ColorNetwork:
+        if path.suffix == ".onnx" and not beside(path, TEACHER).is_file():
+            raise EngineError(f"the answers of `{TEACHER}` are held, and there is no {beside(path, TEACHER)}")
+        network: ColorNetwork = ColorNetwork()
+        load_weights(network, path)
+        earlier: ColorNetwork = network.to(self.device, memory_format=torch.channels_last)
+        return earlier
 
     def progress(self, step: int) -> float:
         """How much of the budget is used at a step, 0 to 1; a function of the step alone."""
@@ -249,7 +261,8 @@ class Training:
         luma = batch.luma.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16):
             said = self.network(luma, self.options.sizes)
-        loss, parts = self.objective(self.network, said, batch)
+        lesson = None if self.hold is None else self.hold(batch)
+        loss, parts = self.objective(self.network, said, batch, lesson)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
         self.optimizer.step()
@@ -280,7 +293,8 @@ class Training:
         own = {name: getattr(self.options, name) for name in chosen}
         # A start says which layers stay as they are, and whose confidence is kept.
         start = None if self.options.start is None else self.options.start.name
-        return {"side": sides, "start": start} | own
+        hold = None if self.options.hold is None else self.options.hold.name
+        return {"side": sides, "start": start, "hold": hold} | own
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)

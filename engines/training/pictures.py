@@ -23,12 +23,14 @@ class Picture:
         rgb: (H, W, 3) uint8, full range.
         ir: (H, W) uint8 infrared luma registered to `rgb`; None for plain color pictures.
         labels: (H, W) uint8 CamVid classes, 0 to 11; None where there are none.
+        held: (H, W) uint8 how much of each pixel keeps an earlier network's answer; None: nothing.
     """
 
     name: str
     rgb: np.ndarray
     ir: np.ndarray | None = None
     labels: np.ndarray | None = None
+    held: np.ndarray | None = None
 
     @property
     def infrared(self) -> np.ndarray:

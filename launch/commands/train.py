@@ -28,6 +28,8 @@ SIZES = ("nano", "fast", "best")
 RETRIEVAL, DEFAULT_BAND = "retrieval", "nir"
 VIVIDNESS = {"nir": (1.0, 0.3), "thermal": (1.35, 0.0)}
 """Saturation and vibrance of the exported networks."""
+HELD_SATURATION = 1.04
+"""Factor on the saturation where answers were held: leaves and grass are paler than what they are held to."""
 MODULES = ("mfim", "csfem", "isga", "both-ways", "whole")
 LOSSES = ("pattern", "perceptual", "contrastive", "adversarial", "harm")
 PARTS = (*MODULES, *LOSSES)
@@ -38,7 +40,7 @@ CLASSIC, REPAIR = "classic colorizers", "methods of repair"
 BANDS = tuple(catalog.BANDS)
 TAKEN_BY = {
     **dict.fromkeys(("size", "hue", "synthetic"), BANDS),
-    **dict.fromkeys(("single_task", "turned", "composites", "cache"), ("nir",)),
+    **dict.fromkeys(("single_task", "turned", "composites", "hold", "cache"), ("nir",)),
     "start": (*BANDS, CLASSIC),
     "side": (*BANDS, CLASSIC, catalog.REFERENCE.name),
     "band": (CLASSIC, catalog.REFERENCE.name),
@@ -87,6 +89,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         metavar="SHARE",
         help="nir: of the pairs that get another sky, crowns or a ridge (default: 0)",
+    )
+    add(
+        "--hold",
+        type=Path,
+        metavar="WEIGHTS",
+        help="nir: as --start; whose answers to keep but in skies, crowns before them and what is composed;"
+        " --size alone is trained",
     )
     add(
         "--without",
@@ -150,18 +159,22 @@ def run(args: argparse.Namespace) -> int:
     out: Path = args.out or Path("runs") / args.engine
     require_free(out / CHECKPOINT, args.resume)  # said before what takes minutes
     minutes = args.minutes if args.minutes is not None or args.steps is not None else 60.0
-    sides: dict[str, Any] = {} if args.side is None else {"sides": tuple(args.side)}
+    own: dict[str, Any] = {} if args.side is None else {"sides": tuple(args.side)}
+    if args.hold is not None and args.size not in (None, "all"):
+        own["sizes"] = (args.size,)
     options = TrainOptions(
         out=out,
         minutes=minutes,
-        **sides,
-        **_given(args, "steps", "batch", "epoch", "seed", "rate", "start", "resume"),
+        **own,
+        **_given(args, "steps", "batch", "epoch", "seed", "rate", "start", "hold", "resume"),
         weights=ObjectiveWeights(**_given(args, "hue")),
     )
     training = Training(_recipe(args), options)
     network = training.run()
+    saturation, vibrance = VIVIDNESS[args.engine]
+    saturation *= 1.0 if args.hold is None else HELD_SATURATION
     for size in SIZES if args.size in (None, "all") else (args.size,):
-        baked = ExportOptions(size, *VIVIDNESS[args.engine])
+        baked = ExportOptions(size, saturation, vibrance)
         path = export(network, out / f"{args.engine}_{size}.onnx", baked, args.start)
         print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
     return 0
@@ -320,7 +333,8 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 
         composites = args.composites or 0.0
         cache = args.cache or Path(".cache")
-        return NirRecipe(args.data, not args.single_task, cache, extra, args.turned, composites)
+        hold = args.hold is not None
+        return NirRecipe(args.data, not args.single_task, cache, extra, args.turned, composites, hold)
     from irchroma.engines.training.color.thermal import ThermalRecipe
 
     return ThermalRecipe(args.data, extra, args.start)

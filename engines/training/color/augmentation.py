@@ -23,11 +23,13 @@ class Crop:
         inputs: named (S, S) float32 luma in [0, 1]: what the network may be shown.
         rgb: (S, S, 3) float32 in [0, 1], the color to be answered.
         labels: (S, S) uint8 CamVid classes, `UNLABELED` where unknown.
+        held: (S, S) float32 in [0, 1], how much of each pixel keeps an earlier answer; None: nothing.
     """
 
     inputs: dict[str, np.ndarray]
     rgb: np.ndarray
     labels: np.ndarray
+    held: np.ndarray | None = None
 
 
 def cut(
@@ -62,7 +64,8 @@ def cut(
     if picture.labels is not None:
         labels = take(picture.labels, cv2.INTER_NEAREST)
     scaled = {name: take(pixels, smooth).astype(np.float32) / 255.0 for name, pixels in inputs.items()}
-    return Crop(scaled, take(picture.rgb, smooth).astype(np.float32) / 255.0, labels)
+    held = None if picture.held is None else take(picture.held, smooth).astype(np.float32) / 255.0
+    return Crop(scaled, take(picture.rgb, smooth).astype(np.float32) / 255.0, labels, held)
 
 
 def expose(luma: np.ndarray, random: np.random.Generator, strength: float = 1.0) -> np.ndarray:

@@ -52,6 +52,7 @@ class Batch:
         echoes: (E, 2) int64 pairs of indices: a sample and its echo.
         paths: (E, S / 4, S / 4, 3) float32, each echo's way back to its sample.
         tone, chroma: (N, 1, 1, 1) float32 weights.
+        held: (N, 1, S, S) float32 in [0, 1] how much of each pixel keeps an earlier network's answer.
     """
 
     luma: Tensor
@@ -62,6 +63,7 @@ class Batch:
     paths: Tensor
     tone: Tensor
     chroma: Tensor
+    held: Tensor
 
     def to(self, device: torch.device) -> Batch:
         return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
@@ -76,6 +78,8 @@ def stack(samples: Sequence[Sample]) -> Batch:
     echoes = [(index - 1, index) for index, sample in enumerate(samples) if sample.echo is not None]
     paths = [sample.echo for sample in samples if sample.echo is not None]
     quarter = side // 4
+    loose = np.zeros((side, side), np.float32)
+    held = [loose if sample.crop.held is None else sample.crop.held for sample in samples]
     return Batch(
         luma=torch.from_numpy(np.stack([sample.luma for sample in samples])[:, None].astype(np.float32)),
         rgb=torch.from_numpy(np.stack([sample.crop.rgb for sample in samples]))
@@ -87,6 +91,7 @@ def stack(samples: Sequence[Sample]) -> Batch:
         paths=torch.from_numpy(np.array(paths, np.float32).reshape(-1, quarter, quarter, 3)),
         tone=torch.tensor([sample.tone for sample in samples]).view(-1, 1, 1, 1),
         chroma=torch.tensor([sample.chroma for sample in samples]).view(-1, 1, 1, 1),
+        held=torch.from_numpy(np.stack(held)[:, None]),
     )
 
 

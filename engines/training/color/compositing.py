@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.training.color.held_places import held_of_composite
 from irchroma.engines.training.color.sky_matte import (
     Stage,
     as_bytes,
@@ -91,7 +92,7 @@ class Compositor:
         return bool(self.stages and self.skies and self.leaves)
 
     def picture(self, random: np.random.Generator) -> Picture:
-        """A composite, of the foreground's size."""
+        """A composite, of the foreground's size; held where it shows that as it was, if that is."""
         stage = self.stages[int(random.choice(len(self.stages), p=self.chances))]
         pair = self.pairs[stage.index]
         bands = four_bands(pair)
@@ -118,9 +119,12 @@ class Compositor:
         if in_front:
             self._crowns(made, stage, random)
         shown = (np.clip(made, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-        return Picture(
+        composite = Picture(
             f"{pair.name}+", np.ascontiguousarray(shown[..., :3]), np.ascontiguousarray(shown[..., 3])
         )
+        if pair.held is not None:
+            composite.held = held_of_composite(composite, pair)
+        return composite
 
     def _other_sky(self, behind: Values, skyline: NDArray[np.int64], random: np.random.Generator) -> Values:
         """(H, W, 4) a lent sky, down to the lowest skyline; below, its last row."""

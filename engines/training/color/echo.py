@@ -50,6 +50,7 @@ def _moved(sample: Sample, random: np.random.Generator) -> Sample:
         return np.asarray(cv2.warpAffine(pixels, back, (side, side), flags=flags, borderMode=border))
 
     crop = Crop({}, take(sample.crop.rgb, cv2.INTER_LINEAR), take(sample.crop.labels, cv2.INTER_NEAREST))
+    crop.held = None if sample.crop.held is None else take(sample.crop.held, cv2.INTER_LINEAR)
     luma = disturb(take(sample.luma, cv2.INTER_LINEAR), random)
     cells = cell_centers(side)
     places = cells @ back[:, :2].T + back[:, 2]

@@ -23,6 +23,7 @@ from irchroma.engines.training.color.batch import Batch, Sample, stack
 from irchroma.engines.training.color.compositing import Compositor
 from irchroma.engines.training.color.echo import with_echoes
 from irchroma.engines.training.color.expected_light import with_expected_light
+from irchroma.engines.training.color.held_places import held_places
 from irchroma.engines.training.color.translation import translated
 from irchroma.engines.training.pictures import Picture, read_color, read_pairs, rgb_to_gray
 
@@ -60,6 +61,8 @@ class NirRecipe:
         extra: further pairs, a small share of every batch (synthetic scenes, say).
         turned: begin after the turn to infrared, for weights that know both bands already.
         composites: share of the pairs that get another sky, crowns or a ridge (`Compositor`).
+        hold: say where an earlier network's answer is kept: in pairs and composites as `held_places` says, in
+            the proxy task's pictures and the extra pairs everywhere. The proxy task keeps its share, then.
 
     Raises:
         EngineOptionError: composites are asked for, and no pair has a sky, or none leaves, that can be told.
@@ -75,6 +78,7 @@ class NirRecipe:
         extra: Sequence[Picture] = (),
         turned: bool = False,
         composites: float = 0.0,
+        hold: bool = False,
     ) -> None:
         plain = (folder / "ir").is_dir()
         self.pairs = read_pairs(folder if plain else folder / "nir" / "train")
@@ -85,6 +89,9 @@ class NirRecipe:
         LOG.info("%d pairs: taking the camera's casts out of their color", len(self.pairs))
         natural_pairs = [replace(pair, rgb=natural(pair.rgb, pair.ir)) for pair in self.pairs]
         self.pairs = with_expected_light(natural_pairs)
+        self.hold = hold
+        if hold:
+            self.pairs = [replace(pair, held=held_places(pair)) for pair in self.pairs]
         self.grays = [rgb_to_gray(picture.rgb) for picture in self.pairs]
         large = np.array([max(picture.rgb.shape) > 300 for picture in self.pairs])
         kinds = np.where(
@@ -126,7 +133,7 @@ class NirRecipe:
                 1.0 if self.turned else float(np.clip((progress - TURN[0]) / (TURN[1] - TURN[0]), 0.0, 1.0))
             )
             share = 1.0 + past * (LEAST_SHARE - 1.0)
-            proxies = about(size * PROXY_SHARE * share) if self.proxies else 0
+            proxies = about(size * PROXY_SHARE * (1.0 if self.hold else share)) if self.proxies else 0
             twins = about(size * TWIN_SHARE * share)
         extra = about(size * EXTRA_SHARE) if self.extra else 0
         samples: list[Sample] = []
@@ -136,7 +143,7 @@ class NirRecipe:
             picture = self.extra[int(random.integers(len(self.extra)))]
             crop = cut(picture, {"ir": picture.infrared}, side, (0.8, 1.6), random)
             augment(crop, random)
-            samples.append(Sample(crop.inputs["ir"], crop))
+            samples.append(self._known(crop))
         samples += [self._proxy(side, random) for _ in range(proxies)]
         return stack(with_echoes(samples, echoes, random))
 
@@ -172,6 +179,11 @@ class NirRecipe:
         blend = 1.0 if random.random() < 0.5 else random.uniform(0.0, 1.0)
         crop.inputs = {"ir": blend * crop.inputs["ir"] + (1.0 - blend) * crop.inputs["gray"]}
         augment(crop, random)
+        return self._known(crop)
+
+    def _known(self, crop: Crop) -> Sample:
+        """The sample of a crop in which there is nothing new to be learned."""
+        crop.held = np.ones(crop.rgb.shape[:2], np.float32) if self.hold else None
         return Sample(crop.inputs["ir"], crop)
 
 

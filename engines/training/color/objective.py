@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from irchroma.engines.recolor.color_space import KB, KG, KR
 from irchroma.engines.training.color.batch import Batch
+from irchroma.engines.training.color.hold import Lesson
 from irchroma.engines.training.coloring_network import (
     WIDTHS,
     ColorNetwork,
@@ -265,11 +266,15 @@ class Objective:
         self.classes, self.weights = classes, weights
 
     def __call__(
-        self, network: ColorNetwork, said: dict[str, Prediction], batch: Batch
+        self,
+        network: ColorNetwork,
+        said: dict[str, Prediction],
+        batch: Batch,
+        lesson: Lesson | None = None,
     ) -> tuple[Tensor, dict[str, float]]:
-        """The loss to go down, and its parts for the log."""
+        """The loss to go down, and its parts for the log; where a lesson is held, it is the truth."""
         truth = rgb_to_ycc(batch.rgb)
-        goal_tone = truth[:, 0:1]
+        goal_tone = truth[:, 0:1] if lesson is None else lesson.instead_of(truth[:, 0:1])
         goal_low = blur(goal_tone, DETAIL_SIGMA)
         goal_slopes = slopes(blur(goal_tone, EDGE_SIGMA))
         beside = blur(goal_slopes.norm(dim=1, keepdim=True), NEAR_SIGMA)
@@ -302,7 +307,10 @@ class Objective:
             parts[f"{size}.edges"] = self.weights.edges * (tilt * batch.tone).mean()
             lost = (detail_lost(batch.luma, shown, truth) - self.weights.spared).clamp(min=0.0)
             parts[f"{size}.detail"] = self.weights.detail * lost
-            parts |= self._chroma(size, prediction, goal_chroma[stride], batch)
+            counts = batch.chroma if lesson is None else batch.chroma * lesson.free(stride)
+            parts |= self._chroma(size, prediction, goal_chroma[stride], counts)
+            if lesson is not None:
+                parts[f"{size}.held"] = lesson.loss(self.classes.mean, shown, prediction)
             if len(batch.echoes):
                 parts[f"{size}.steady"] = self.weights.steady * self._unsteadiness(prediction, low, batch)
         if "best" in said:
@@ -317,7 +325,7 @@ class Objective:
         total = torch.stack(list(parts.values())).sum()
         return total, {name: part.item() for name, part in parts.items()}
 
-    def _chroma(self, size: str, prediction: Prediction, goal: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def _chroma(self, size: str, prediction: Prediction, goal: Tensor, counts: Tensor) -> dict[str, Tensor]:
         color = self.classes.mean(prediction.logits, self.weights.temperature)
         error = color - goal
         amount = goal.norm(dim=1, keepdim=True)
@@ -327,15 +335,15 @@ class Objective:
         spread = functional.max_pool2d(goal, 3, 1, 1) + functional.max_pool2d(-goal, 3, 1, 1)
         colored = colored * (1.0 + EDGE_COLOR * spread.norm(dim=1, keepdim=True).clamp(max=0.2))
         sure = torch.exp(-error.detach().norm(dim=1, keepdim=True) / DOUBT_SCALE)
-        known = (batch.chroma > 0.0).float()
+        known = (counts > 0.0).float()
         doubt = functional.binary_cross_entropy_with_logits(prediction.sureness.float(), sure, weight=known)
-        importance = batch.chroma[:, 0].expand(-1, *goal.shape[2:])
+        importance = counts[:, 0].expand(-1, *goal.shape[2:])
         return {
             f"{size}.classes": self.weights.classes
             * self.classes.entropy_loss(prediction.logits, goal, importance),
             f"{size}.chroma": self.weights.chroma
-            * (error.abs().sum(1, keepdim=True) * colored * batch.chroma).mean(),
-            f"{size}.hue": self.weights.hue * (shortfall * batch.chroma).mean(),
+            * (error.abs().sum(1, keepdim=True) * colored * counts).mean(),
+            f"{size}.hue": self.weights.hue * (shortfall * counts).mean(),
             f"{size}.doubt": self.weights.doubt * doubt,
         }
 

@@ -111,6 +111,19 @@ def stage_of(index: int, picture: Picture) -> Stage | None:
 
 def _sky(rgb: NDArray[np.uint8], bands: Values) -> Mask | None:
     """(H, W) of what is sky for sure; None: nothing, or too much."""
+    sky = sky_of(rgb, bands)
+    if sky[:3].any(0).mean() < TOP_SHARE or not SKY_SHARE[0] < sky.mean() < SKY_SHARE[1]:
+        return None
+    return sky
+
+
+def sky_of(rgb: NDArray[np.uint8], bands: Values) -> Mask:
+    """(H, W) of what is sky for sure, however much or little.
+
+    Args:
+        rgb: (H, W, 3) R'G'B'.
+        bands: the same pair's four.
+    """
     lab = rgb_to_lab(rgb)
     chroma = np.hypot(lab[..., 1], lab[..., 2])
     hue = np.degrees(np.arctan2(lab[..., 2], lab[..., 1])) % 360.0
@@ -124,8 +137,6 @@ def _sky(rgb: NDArray[np.uint8], bands: Values) -> Mask | None:
     large = [name for name, count in zip(names, counts, strict=True) if name and count > 24]
     sky = np.isin(regions, large)
     sky = cv2.morphologyEx(sky.astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)) > 0
-    if sky[:3].any(0).mean() < TOP_SHARE or not SKY_SHARE[0] < sky.mean() < SKY_SHARE[1]:
-        return None
     return np.asarray(sky, np.bool_)
 
 
