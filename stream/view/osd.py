@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,10 +16,14 @@ from irchroma.stream.picture.lettering import SMALLEST_PX, Sprite, boxed, fitted
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.view.views import ViewOptions, color_columns
 
+log = logging.getLogger(__name__)
 Rgb = NDArray[np.uint8]
 
 READINGS = ("rate", "latency", "engine", "time", "spot", "camera")
 MARK = "synthetic color"
+_SMALLEST_LETTER_PX = 9
+_MOST_OF_PICTURE = 0.2
+"""So much of a picture the readings cover at most: of a small one, the least important are left out."""
 REFRESH_S = 0.25
 """Readings change at most so often, as nobody reads 30 numbers a second."""
 
@@ -117,6 +122,7 @@ class Osd:
     options: OsdOptions = field(default_factory=OsdOptions)
     _shown: Readings | None = None
     _shown_ns: int = 0
+    _told: bool = False
 
     def draw(self, rgb: Rgb, readings: Readings, pts_ns: int, view: ViewOptions | None = None) -> Rgb:
         """The picture with its readings.
@@ -155,10 +161,10 @@ class Osd:
     ) -> list[Callable[[Rgb], None]]:
         height, width = rgb.shape[:2]
         frame_width = width // 2 if view.view == "side" else width
-        letter_px = letter_height((height, width))
+        letter_px = _letter_px(height, width)
         margin = letter_px // 2
         drawings: list[Callable[[Rgb], None]] = []
-        lines = self._lines(shown, letter_px, width - 4 * margin)
+        lines = self._fitting(self._lines(shown), letter_px, (height, width))
         taken = (0, 0)  # the lower right corner of the panel
         if lines:
             panel = boxed(lines, letter_px)
@@ -176,21 +182,45 @@ class Osd:
             drawings.append(lambda out: mark.lay_on(out, y, x))
         return drawings
 
-    def _lines(self, shown: Readings, letter_px: int, width: int) -> tuple[str, ...]:
+    def _lines(self, shown: Readings) -> dict[str, str]:
+        """What is to be read, from top to bottom, each by the reading that it is of."""
         show = self.options.show
         speed = []
         if "rate" in show and shown.rate_hz is not None:
             speed.append(f"{shown.rate_hz:.1f} fps")
         if "latency" in show and shown.latency_ms is not None:
             speed.append(f"{shown.latency_ms:.0f} ms")
-        lines = ["  ·  ".join(speed)]
-        if "engine" in show and shown.engine:
-            lines.append(shown.engine)
-        if "time" in show and shown.time:
-            lines.append(shown.time)
-        if "camera" in show and shown.camera:
-            lines.append(shown.camera)
-        return tuple(text for text in (fitted(line, letter_px, width) for line in lines if line) if text)
+        lines = {"rate": "  ·  ".join(speed)}
+        for name, text in (("engine", shown.engine), ("time", shown.time), ("camera", shown.camera)):
+            if name in show and text:
+                lines[name] = text
+        return {name: text for name, text in lines.items() if text}
+
+    def _fitting(self, lines: dict[str, str], letter_px: int, size: tuple[int, int]) -> tuple[str, ...]:
+        """The lines that a picture of `size` (H, W) has room for, the most important ones of all."""
+        left_out = []
+        width = size[1] - 4 * (letter_px // 2)
+        for name in ("", "camera", "engine", "rate", "time"):
+            if lines.pop(name, None) is not None:
+                left_out.append(name)
+            texts = tuple(
+                text for text in (fitted(line, letter_px, width) for line in lines.values()) if text
+            )
+            panel = boxed(texts, letter_px).size if texts else (0, 0)
+            if panel[0] * panel[1] <= _MOST_OF_PICTURE * size[0] * size[1]:
+                break
+        if left_out and not self._told:
+            log.info(
+                "a picture of %dx%d has no room for these readings: %s", *size[::-1], ", ".join(left_out)
+            )
+        self._told = self._told or bool(left_out)
+        return texts
+
+
+def _letter_px(height: int, width: int) -> int:
+    """The size of letters, smaller on a picture of a small camera, which is shown enlarged."""
+    small = round(min(height, width * 0.75) / 13)
+    return max(_SMALLEST_LETTER_PX, min(letter_height((height, width)), small))
 
 
 def _mark_at(height: int, last: int, letter_px: int = 0) -> tuple[Sprite, int, int]:

@@ -150,3 +150,22 @@ def test_the_camera_says_its_temperatures_and_when_its_shutter_is_closed() -> No
     assert telemetry.summary == "sensor 31.2 °C  ·  housing 28.9 °C  ·  shutter closed"
     assert CameraTelemetry(frame_counter=3).summary == ""
     assert CameraTelemetry(ffc_state="imminent").summary == "shutter due"
+
+
+def test_of_a_small_picture_the_readings_cover_a_fifth_and_what_has_no_room_is_told_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    osd = Osd(OsdOptions(("rate", "latency", "engine", "time", "camera")))
+    readings = Readings(
+        29.97, 12.3, "palette ironbow, above 2850", "2026-01-01 12:00:00", None, "sensor 31 °C"
+    )
+    assert touched(osd, readings, (120, 160)).mean() < 0.2
+    assert touched(osd, readings, (120, 160)).any()
+    (said,) = caplog.messages
+    assert said == "a picture of 160x120 has no room for these readings: camera, engine"
+    caplog.clear()
+    alone = touched(Osd(OsdOptions(("engine",))), readings, (120, 160))
+    assert np.flatnonzero(alone.any(axis=0)).max() < 140, "the name is not cut"
+    assert touched(Osd(OsdOptions(("rate", "engine", "time", "camera"))), readings, (240, 320)).any()
+    assert not caplog.messages
