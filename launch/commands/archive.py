@@ -32,7 +32,7 @@ EXAMPLE = """irchroma archive recordings/ colored/ --engine nir --workers 4
 
 again with the same settings: what is done is not done again, what is not is gone on with"""
 
-_OWN_KEYS = ("output.evidence", "output.keep_raw", "output.stats", "output.collect", "auto")
+_OWN_KEYS = ("output.evidence", "output.keep_raw", "output.stats", "output.collect", "auto", "input.loop")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -362,7 +362,7 @@ def sink_options(
         onvif = OnvifOptions(output.onvif_port, output.page_names)
     return SinkOptions(
         encoder=replace(encoder, threads=encoder.threads or threads),
-        audio_from=_audio_file(config.source) if output.audio else None,
+        audio_from=_audio_file(config.source) if output.audio and not config.input.loop else None,
         segment_s=output.segment_s,
         keep=output.keep(),
         overwrite=output.overwrite,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import difflib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from irchroma.stream.errors import SourceError, StreamOptionError
-from irchroma.stream.protocols import FrameSource
+from irchroma.stream.frame import Frame
+from irchroma.stream.protocols import FrameSource, VideoInfo, period_of
 from irchroma.stream.sources.addresses import masked
 from irchroma.stream.sources.camera_format import CameraOptions
 from irchroma.stream.sources.file_source import FileSource, Part
@@ -53,6 +54,7 @@ class SourceOptions:
             that players show.
         part: what is taken of a file.
         srt_latency_ms: how long SRT may wait for lost packets, milliseconds.
+        loop: what has an end begins again there.
     """
 
     rtsp: RtspOptions = field(default_factory=RtspOptions)
@@ -62,6 +64,7 @@ class SourceOptions:
     track: int = 0
     part: Part = field(default_factory=Part)
     srt_latency_ms: int = 100
+    loop: bool = False
 
 
 def open_source(text: str, options: SourceOptions | None = None) -> FrameSource:
@@ -80,7 +83,51 @@ def open_source(text: str, options: SourceOptions | None = None) -> FrameSource:
             f"{masked(text)}: --rate (picture_rate) is for folders and arrays of pictures: raw:FILE?rate=.."
             " has its own, so have test cameras, and a camera's is input.camera.rate of --config"
         )
-    return source
+    if options.loop and text.startswith("raw:-"):
+        raise StreamOptionError(f"{masked(text)}: a pipe cannot be begun again: leave out --loop")
+    return RepeatedSource(source) if options.loop else source
+
+
+class RepeatedSource:
+    """A `FrameSource` that begins again when another one ends; times go on, and each beginning is a gap."""
+
+    def __init__(self, source: FrameSource) -> None:
+        """`source`: of something that has an end."""
+        self._source = source
+        self._offset_ns = self._end_ns = 0
+        self._first = False
+
+    def open(self) -> VideoInfo:
+        """See `FrameSource.open`. StreamOptionError for a live source."""
+        info = self._source.open()
+        if info.live:
+            raise StreamOptionError(f"{info.description}: --loop is for files: a camera has no end")
+        self._period_ns = period_of(info)
+        return replace(info, frame_count=None, duration_ns=None, endless=True)
+
+    def read(self, timeout_s: float) -> Frame | None:
+        """See `FrameSource.read`; None only where there was nothing to begin with."""
+        frame = self._source.read(timeout_s)
+        if frame is None and self._end_ns > self._offset_ns:
+            self._source.close()
+            self._source.open()
+            self._offset_ns, self._first = self._end_ns, True
+            frame = self._source.read(timeout_s)
+        if frame is None:
+            return None
+        lasts_ns = frame.duration_ns if frame.duration_ns > 0 else self._period_ns
+        pts_ns, gap = frame.pts_ns + self._offset_ns, frame.gap or self._first
+        self._end_ns, self._first = max(pts_ns + lasts_ns, self._end_ns), False
+        return replace(frame, pts_ns=pts_ns, gap=gap)
+
+    @property
+    def drops(self) -> int:
+        """See `FrameSource.drops`."""
+        return self._source.drops
+
+    def close(self) -> None:
+        """See `FrameSource.close`."""
+        self._source.close()
 
 
 def _source_of(text: str, options: SourceOptions) -> FrameSource:

@@ -182,11 +182,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
     ),
     "output": (
         Flag(
-            "--keep-raw",
-            "output.keep_raw",
-            "record the untouched input too, a .mkv file",
-            Path,
-            metavar="FILE",
+            "--keep-raw", "output.keep_raw", "record the untouched input, a .mkv file", Path, metavar="FILE"
         ),
         Flag(
             "--evidence",
@@ -270,6 +266,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag("--latency", "input.rtsp.latency_ms", "buffer of RTSP sources, milliseconds", int, metavar="MS"),
         Flag("--transport", "input.rtsp.transport", "RTSP transport: auto, tcp, udp"),
         Flag("--rate", "input.picture_rate", "pictures a second of folders, arrays", rate, metavar="FPS"),
+        Flag("--loop", "input.loop", "begin a file or a folder again at its end, until stopped", bool),
         Flag(
             "--stall",
             "reconnect.stall_s",

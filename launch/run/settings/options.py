@@ -222,6 +222,8 @@ def require(config: RunConfig) -> None:
         raise ConfigError(
             f"--best is the best network at every frame, however long it takes: leave out {other}, or --best"
         )
+    if config.input.loop and config.output.keep_raw_as == "bitstream" and config.output.keep_raw is not None:
+        raise ConfigError("--loop begins a file again, which no coded track does: use --keep-raw-as frames")
     if config.output.onvif and not any(text.startswith("rtsp:") for text in config.to):
         raise ConfigError(
             "--onvif tells recorders of an RTSP stream: add --to rtsp://user:password@:8554/name"

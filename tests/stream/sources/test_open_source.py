@@ -3,6 +3,8 @@
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from irchroma.stream.errors import SourceError, StreamOptionError
@@ -158,3 +160,22 @@ def test_letters_that_must_be_escaped_are_hinted_at_and_nothing_of_a_password_is
     with pytest.raises(SourceError) as caught:
         open_source("rtsp://user:se@cr#et/9@127.0.0.1:1x/cam").open()
     assert not any(part in str(caught.value) for part in ("se@", "cr#", "et/9", "user:"))
+
+
+def test_what_is_to_be_repeated_begins_again_at_its_end_and_times_go_on(tmp_path: Path) -> None:
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((8, 8), 40 * number, np.uint8))
+    source = open_source(str(tmp_path), SourceOptions(picture_rate=Fraction(10), loop=True))
+    info = source.open()
+    assert (info.frame_count, info.duration_ns, info.endless, info.live) == (None, None, True, False)
+    frames = [source.read(1) for _ in range(8)]
+    source.close()
+    assert [int(frame.pixels[0, 0]) for frame in frames if frame] == [0, 40, 80, 0, 40, 80, 0, 40]
+    assert [frame.pts_ns // 10**8 for frame in frames if frame] == list(range(8))
+    assert [frame.gap for frame in frames if frame] == [number in (3, 6) for number in range(8)]
+
+
+@pytest.mark.parametrize("text", ["test:nir?size=64x48&live=1", "raw:-?size=4x4"])
+def test_what_has_no_end_or_cannot_begin_again_is_not_repeated(text: str) -> None:
+    with pytest.raises(StreamOptionError, match="--loop"):
+        open_source(text, SourceOptions(loop=True)).open()
