@@ -19,7 +19,7 @@ from irchroma.launch.run.control.rereading import Reread
 from irchroma.launch.run.control.run_control import RunControl
 from irchroma.launch.run.engines import ALONE, RunEngines, Shared, colorizer_options, references_of
 from irchroma.launch.run.evidence import EvidenceFacts, evidence_sink, make_recorder
-from irchroma.launch.run.monitoring.monitor import FlickerWatch
+from irchroma.launch.run.monitoring.monitor import BandDoubt, FlickerWatch
 from irchroma.launch.run.outputs import sink_options
 from irchroma.launch.run.settings.options import (
     OutputOptions,
@@ -102,7 +102,8 @@ def build_loop(
     engines.facts = EvidenceFacts(
         PrivateComposer(engines.by_day(composer), masks, _own_palette(config)), recorder
     )
-    engines.watch = FlickerWatch(engines.by_scene(engines.facts))
+    seen = engines.by_scene(engines.facts)
+    engines.watch = FlickerWatch(BandDoubt(seen) if config.engine == "auto" else seen)
     writers = [_writer(text, sinks, recorder if text == evidence else None) for text in config.to]
     writers += [SinkWriter(sink, label) for label, sink in (extra_sinks or {}).items()]
     watches = _watches(config) + ([thermometer] if thermometer is not None else [])

@@ -12,7 +12,7 @@ import pytest
 from irchroma.engines.palette.gray import GrayColorizer
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
-from irchroma.launch.run.monitoring.monitor import Monitor
+from irchroma.launch.run.monitoring.monitor import BandDoubt, Monitor
 from irchroma.launch.run.outputs import require_outputs
 from irchroma.launch.run.settings.options import RunConfig, load
 from irchroma.stream.errors import SinkError
@@ -20,7 +20,8 @@ from irchroma.stream.frame import Frame
 from irchroma.stream.loop.fakes import MemorySource
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.writer import SinkWriter
-from irchroma.stream.protocols import VideoInfo
+from irchroma.stream.picture.picture import Picture
+from irchroma.stream.protocols import Job, VideoInfo
 from irchroma.stream.sinks.null_sink import NullSink
 from irchroma.stream.view.composer import ViewComposer
 
@@ -77,3 +78,44 @@ def test_an_engine_that_colors_by_a_reference_says_that_it_has_none(tmp_path: Pa
     assert main([*words, "--engine", "reference"]) == 0
     told = json.loads(stats.read_text(encoding="utf-8"))["remarks"]
     assert "engine reference:thermal has no picture to color by" in told[0]["text"]
+
+
+class Shown:
+    """What composes after the watch."""
+
+    def compose(self, job: Job) -> Picture:
+        return Picture(job.luma)
+
+    def no_signal(self, silent_s: float, reason: str) -> Picture:
+        raise AssertionError(reason)
+
+
+class Believed:
+    """A network's answer of which so much is believed, by turns."""
+
+    rgb = np.zeros((4, 6, 3), np.uint8)
+
+    def __init__(self, level: int | None) -> None:
+        self.confidence = None if level is None else np.full((4, 6), level, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("engine", "levels", "doubted"),
+    [
+        ("nir fast", [25], True),
+        ("nir fast", [160], False),
+        ("nir fast", [25, 25, 160, 25, 25, 25, 25, 25], False),
+        ("nir fast", [None], False),
+        ("thermal fast", [25], False),
+    ],
+)
+def test_video_that_the_network_for_near_infrared_believes_nothing_of_is_doubted_once(
+    engine: str, levels: list[int | None], doubted: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch, luma = BandDoubt(Shown()), np.zeros((4, 6), np.uint8)
+    for number in range(150):
+        colored = Believed(levels[number // 15 % len(levels)])
+        job = Job(Frame(luma, number), luma, colored=colored, engine=engine, synthetic=True)
+        assert watch.compose(job).size == (4, 6)
+    assert [one for one in caplog.messages if "--engine thermal" in one] == caplog.messages
+    assert len(caplog.messages) == doubted
