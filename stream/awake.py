@@ -38,8 +38,9 @@ class AwakeClock:
             return self._passed_s
 
     def _tick(self) -> None:
+        never = threading.Event()
         while True:
-            time.sleep(_TICK_S)
+            never.wait(_TICK_S)
             self._look_s()
 
 
