@@ -73,13 +73,13 @@ class SceneMemory:
         """From the next look on, the limits are to be at least so far apart (or the least span)."""
         self._min_span = max(self._least_span, span)
 
-    def is_strange(self, seen: Histogram) -> bool:
-        """True where a frame has nearly nothing of the values that are remembered.
+    def is_strange(self, seen: Histogram, differs: float) -> bool:
+        """True where a frame, which `differs` so much, has nearly nothing of the values that are remembered.
 
         Which is no cut: another scene may have the same values (those of two synthetic cuts had), and a lamp
         that goes on is no other scene.
         """
-        return self.differs(seen) > STRANGE and change(self.histogram, seen, self.limits) > STRANGE
+        return differs > STRANGE and change(self.histogram, seen, self.limits) > STRANGE
 
     def differs(self, seen: Histogram) -> float:
         """How much of the picture has other values than those that the curve was made for, [0, 1]."""

@@ -262,17 +262,18 @@ class ToneMap:
         before, self._sample = self._sample, sample[::JUMP_STEP].astype(np.float32)
         if self._left is not None and memory is not None and self._returns(memory, seen, pts_ns):
             return
+        differs = memory.differs(seen) if memory is not None else 1.0
         if memory is not None and before is not None and not as_it_came:
             jump = find_gain_jump(before, self._sample, memory.limits)
-            lit = method == "lift" and _is_lit(before, seen)
-            if lit and (jump is not None or memory.differs(seen) > CALM):
+            if method == "lift" and (jump is not None or differs > CALM) and _is_lit(before, seen):
                 self._begin(pixels, seen, pts_ns, method)  # it is dim no more
                 if jump is None:  # the camera's own contrast, which comes and goes: its dim frames stay so
                     self._left = None
                 return
             if jump is not None:
                 self._jump(memory, jump)
-        if memory is None or memory.is_strange(seen):
+                differs = memory.differs(seen)
+        if memory is None or memory.is_strange(seen, differs):
             self._begin(pixels, seen, pts_ns, method)
             return
         memory.require_span(self._least_span(method))
