@@ -93,7 +93,9 @@ def build_loop(
 
     def told() -> dict[str, Any]:
         known = stats() if stats is not None else {}
-        return {**known, "latency_ms": control.latency_ms, "ends": control.ends}
+        sent = {"view": composer.view.view, "wipe": composer.view.wipe}
+        shown = {"sent": sent, "scale": control.scale, "ends": control.ends}
+        return {**known, "latency_ms": control.latency_ms, **shown}
 
     sinks = sink_options(config, told, control, shared.name, shared.threads)
     sinks = replace(sinks, sound=sound, thermometer=thermometer)

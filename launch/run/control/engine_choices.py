@@ -63,7 +63,7 @@ def color_scale(
     counts: bool,
     thermometer: Thermometer | None,
 ) -> dict[str, Any] | None:
-    """Which color of a palette stands for which value, as `LiveControl.state` tells it.
+    """Which color of a palette stands for which value, as `RunControl.scale` tells it.
 
     Args:
         options: of the palette.

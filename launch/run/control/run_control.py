@@ -95,7 +95,6 @@ class RunControl:
             "reason": guarded.reason if guarded is not None else None,
             "reference": self._references.state() if self._references is not None else None,
             "privacy": self._privacy.state() if self._privacy is not None else None,
-            "scale": self._scale(),
             "tone": self._tone(),
             "readings": list(self.config.osd.show),
             "color": {
@@ -143,8 +142,13 @@ class RunControl:
         info = self.loop.reader.info if self.loop is not None else None
         return None if info is not None and not info.live else round(self._composer.latency_ms, 1)
 
-    def _scale(self) -> dict[str, Any] | None:
-        """Which color stands for which value, of palettes and of a gray picture whose range is fixed."""
+    @property
+    def scale(self) -> dict[str, Any] | None:
+        """Which color stands for which value, of palettes and of a gray picture whose range is fixed.
+
+        None of others, or `colors` from dark to bright, as CSS has them, `ends`, the values of the first and
+        the last in `unit`, none where that says nothing, and `fixed`, whether they stay.
+        """
         loop, span = self.loop, self.config.tone_map.span
         name = "palette:white-hot" if self._engine == "gray" and span is not None else self._engine
         if loop is None or loop.reader.info is None or not name.startswith("palette"):

@@ -108,6 +108,21 @@ def _page_paths(at: str, control: LiveControl | None, webrtc: bool) -> dict[str,
                 "description": "of the video's pixels, width to height; images have square ones",
             },
             "state": _STATE,
+            "sent": {
+                "type": "object",
+                "description": "the view that recordings and streams show",
+                "properties": {"view": {"type": "string", "enum": list(VIEWS)}, "wipe": _SHARE},
+            },
+            "scale": {
+                "type": ["object", "null"],
+                "description": "which color of a palette stands for which value",
+                "properties": {
+                    "colors": {"type": "array", "items": {"type": "string"}},
+                    "ends": {"type": "array", "items": {"type": "number"}, "maxItems": 2},
+                    "unit": {"type": "string", "enum": ["celsius", "counts", "luma"]},
+                    "fixed": {"type": "boolean"},
+                },
+            },
             "ends": {"type": "boolean", "description": "of a recording, which comes to its end"},
         },
     }

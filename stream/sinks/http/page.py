@@ -124,10 +124,7 @@ class LiveControl(Protocol):
         `candidates`, each with `key`, `name` and `score`; `privacy`, None or `fixed`, `drawn` and
         `can_be_drawn`, see `irchroma.stream.view.privacy`; `tone`, its `method` of `methods`, `lock`, `span`
         or None, `now`, the limits as they are or None, both in `unit`, `celsius`, `counts` or `luma`;
-        `readings`, those on the picture; `color`, a network's `mode`, `chroma_limit` and `smoothing_s`;
-        `scale`, None or which color of a palette stands for which value: `colors` from dark to bright, as CSS
-        has them, `ends`, the values of the first and the last in `unit`, none where that says nothing, and
-        `fixed`, whether they stay."""
+        `readings`, those on the picture; `color`, a network's `mode`, `chroma_limit` and `smoothing_s`."""
 
     def thumbnail(self, key: str) -> bytes | None:
         """A small JPEG of a reference; None where there is none of that key."""

@@ -15,7 +15,6 @@ const value_of = (number, unit) => number.toFixed(unit === "celsius" ? 1 : 0);
 
 function adjust(now) {                     // shows what is so now, but for what the operator is just changing
   adjusted = now;
-  bar(now);
   if (!setup.control || !now.tone) return;
   const { tone, color } = now, methods = tone.methods.join();
   if (methods !== told_methods) {
@@ -50,8 +49,7 @@ function say_sliders() {
   at("smoothed").textContent = Number(smooth.value) ? Number(smooth.value).toFixed(2) + " s" : "off";
 }
 
-function bar(now) {                        // which color is how warm; about, where the tone follows the scene
-  const scale = now.scale;
+function bar(scale) {                       // which color is how warm; about, where the tone follows the scene
   at("bar").hidden = !scale;
   if (!scale) return;
   at("bar").querySelector("i").style.background = "linear-gradient(90deg, " + scale.colors.join(", ") + ")";

@@ -32,7 +32,7 @@ function show(now) {
     one.classList.toggle("coming", one.dataset.value === now.changing);
   }
   offer(now.reference);
-  if (ready) { open_as(now); tell_masks(now.privacy); adjust(now); }
+  if (ready) { tell_masks(now.privacy); adjust(now); }
   at("said").textContent = now.error || "";
 }
 

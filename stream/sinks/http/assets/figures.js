@@ -28,6 +28,8 @@ function tell(figures) {
   engine = figures.engine || "";
   ending = Boolean(figures.ends);
   offer_views();
+  bar(figures.scale);
+  if (figures.sent) { sent = figures.sent; open_as(); }
   aspect = figures.pixel_aspect || 1;
   colored = live_now && !figures.reason;
   document.body.classList.toggle("lost", now === "lost" || now === "failed" || now === "ended");

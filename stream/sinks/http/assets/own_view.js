@@ -5,6 +5,7 @@ const NAMES = Object.keys(OWN), FEEDS = { run: "run", confidence: "confidence" }
 const stage = document.querySelector("main"), view = at("view"), line = at("line"), slider = at("place").querySelector("input");
 const still = at("still"), own = { view: "run", wipe: 0.5, blend: 0.5 };
 let drawn = "", engine = "", colored = true, opened = false;
+let sent = { view: "color", wipe: 0.5 };   // to all
 let aspect = 1;                            // width of a pixel to its height, as the run says
 
 function look_at(name) {
@@ -28,9 +29,9 @@ function move(place) {
 
 const halved = () => !(own.view in FEEDS);
 // The line of a wipe that is sent to all is taken, too: from then on the viewer's own.
-const sent_wipe = () => own.view === "run" && state !== null && state.view === "wipe";
+const sent_wipe = () => own.view === "run" && sent.view === "wipe";
 const wipes = () => own.view === "wipe" || sent_wipe();
-function open_as(sent) {                   // the page of a wipe begins with a line of its own, which can be dragged
+function open_as() {                       // the page of a wipe begins with a line of its own, which can be dragged
   if (opened) return;
   opened = true;
   if (sent.view !== "wipe" || own.view !== "run") return;
@@ -170,7 +171,7 @@ document.onkeydown = (event) => {
   if (event.key === "f") enlarge();
   else if (name && (name !== "confidence" || guesses())) { go_on(); look_at(name); }
   else if (step && event.target.type !== "range" && wipes()) {
-    take_line((sent_wipe() ? state.wipe : own.wipe) + step);
+    take_line((sent_wipe() ? sent.wipe : own.wipe) + step);
     event.preventDefault();
   }
   else if (step && event.target.type !== "range" && own.view === "blend") {
@@ -180,5 +181,4 @@ document.onkeydown = (event) => {
 };
 move(own.wipe);
 look_at(NAMES.includes(location.hash.slice(1)) ? location.hash.slice(1) : "run");
-if (state) open_as(state);
 each();

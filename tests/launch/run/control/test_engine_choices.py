@@ -14,6 +14,8 @@ from tests.waiting import wait_for
 
 from irchroma.engines.palette.options import Isotherm, PaletteOptions
 from irchroma.launch.run.control.engine_choices import choices, color_scale
+from irchroma.launch.run.settings.options import OutputOptions
+from irchroma.stream.view.views import ViewOptions
 
 MARKED = "palette:white-hot,above=20000"
 
@@ -80,6 +82,19 @@ def test_an_isotherm_can_be_chosen_again_has_a_scale_and_is_never_unsure(tmp_pat
         tab.wait_for("own.view === 'confidence' && at('made').textContent.includes('teal')")
         assert run.change(engine="gray")[0] == 200
         tab.wait_for("own.view === 'run' && " + confidence.format("true"))
+
+
+@pytest.mark.gst
+@pytest.mark.browser
+def test_a_page_for_looking_only_has_the_scale_and_begins_with_the_wipe_too(tmp_path: Path) -> None:
+    output = OutputOptions(page_control=False)
+    source = "test:thermal?size=160x128&rate=25&live=1"
+    with (
+        running(source=source, engine="palette:lava", output=output, view=ViewOptions("wipe", 0.3)) as run,
+        opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab,
+    ):
+        tab.wait_for("own.view === 'wipe' && own.wipe === 0.3 && !view.hidden && !line.hidden")
+        tab.wait_for("!at('bar').hidden && at('bar').lastElementChild.textContent.endsWith(' °C')")
 
 
 @pytest.mark.gst
