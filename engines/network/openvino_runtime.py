@@ -234,7 +234,7 @@ class OpenVinoGraph:
 
 class OpenVinoCells(TakesEarly):
     """The reference's network, a `Graph` on the CPU: OpenVINO does what it does in cells, in bf16 where the
-    processor has it (57 dB and more from float32, in two thirds of its time), OpenCV the rest."""
+    processor has it, OpenCV the rest."""
 
     def __init__(
         self, path: Path, options: NetworkOptions, whole: OpenVinoGraph, layers: list[Tensor]

@@ -19,7 +19,7 @@ _NEXT = "stages.3/stages.3.0/expand/Conv"
 """The first layer that differs takes it."""
 _ALIKE = 0.02
 """How far weights of a layer may be apart, of its largest: 8 bits are by 0.008, and thermal's have moved by
-0.007 since. What a reference makes of a frame was 59 dB or more from what it was."""
+0.007 since."""
 
 
 class KnowsEarly(ABC):
