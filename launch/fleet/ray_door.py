@@ -40,5 +40,14 @@ def connected(address: str, what: str, cpus: int | None = None, namespace: str |
             configure_logging=False,
         )
     except Exception as error:
-        raise StreamError(f"Ray at {address}: {error}") from error
+        raise StreamError(f"Ray at {address}: {error}{_hint(error)}") from error
     return ray
+
+
+def _hint(error: Exception) -> str:
+    """What to do where a cluster may be there and not answer us: Ray's own error does not name the reason."""
+    if "failed to connect" not in str(error).lower() or os.environ.get("RAY_AUTH_MODE") == "token":
+        return ""
+    return (
+        ": is it running, and does it ask for a token (ray start of 2.60 does)? Then set RAY_AUTH_MODE=token"
+    )
