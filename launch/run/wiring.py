@@ -85,6 +85,7 @@ def build_loop(
     engines = RunEngines(config, shared, governor, references_of(config))
     masks = _privacy(config, camera)
     control = engines.control = RunControl(config, composer, engines.choose, engines.references, masks)
+    composer.scale_of = control.color_scale
     control.reread = reread.take if reread is not None else None
     thermometer = thermometer_of(config, shared.name)
     if thermometer is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -14,10 +15,11 @@ from irchroma.stream.picture.picture import Halves, Picture
 from irchroma.stream.protocols import Job
 from irchroma.stream.sensor.telemetry import CameraTelemetry
 from irchroma.stream.view.cards import error_banner, no_signal_card
-from irchroma.stream.view.osd import Osd, OsdOptions, Readings, read_spot
+from irchroma.stream.view.osd import ColorScale, Osd, OsdOptions, Readings, read_spot
 from irchroma.stream.view.views import ViewOptions, compose
 
 _FIRST_SIZE = (480, 640)  # of a card before the first frame
+_SCALE_EVERY_S = 0.25
 
 
 class ViewComposer:
@@ -26,6 +28,7 @@ class ViewComposer:
     Attributes:
         view: what the picture shows; any thread may put another one there.
         celsius_of: what so many counts are in degrees; None: by the camera's scale, where there is one.
+        scale_of: says which color stands for which value, None where none does; asked a few times a second.
         latency_ms: from a frame's arrival until its picture is ready, smoothed over some 20 frames.
 
     Args:
@@ -44,6 +47,9 @@ class ViewComposer:
         self.view, self._gain, self._offset = view or ViewOptions(), gain, offset
         self.latency_ms = 0.0
         self.celsius_of: Callable[[float], float] | None = None
+        self.scale_of: Callable[[], ColorScale | None] | None = None
+        self._scale: ColorScale | None = None
+        self._scale_s = -math.inf
         self._osd = Osd(osd or OsdOptions())
         self._last: Picture | None = None
 
@@ -115,6 +121,9 @@ class ViewComposer:
         if "spot" in show:
             warm = self.celsius_of
             spot = read_spot(job.frame.pixels, gain=self._gain, offset=self._offset, celsius_of=warm)
+        now_s = time.monotonic()
+        if "scale" in show and self.scale_of is not None and now_s - self._scale_s > _SCALE_EVERY_S:
+            self._scale, self._scale_s = self.scale_of(), now_s
         return Readings(
             rate_hz=job.rate_hz,
             latency_ms=(time.monotonic_ns() - job.frame.arrival_ns) / 1e6,
@@ -123,6 +132,7 @@ class ViewComposer:
             spot=spot,
             camera=_camera_says(job) if "camera" in show else None,
             synthetic=synthetic,
+            scale=self._scale,
         )
 
 

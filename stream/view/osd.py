@@ -19,7 +19,7 @@ from irchroma.stream.view.views import ViewOptions, color_columns
 log = logging.getLogger(__name__)
 Rgb = NDArray[np.uint8]
 
-READINGS = ("rate", "latency", "engine", "time", "spot", "camera")
+READINGS = ("rate", "latency", "engine", "time", "spot", "camera", "scale")
 MARK = "synthetic color"
 _SMALLEST_LETTER_PX = 9
 _MOST_OF_PICTURE = 0.2
@@ -62,6 +62,20 @@ class Spot:
 
 
 @dataclass(frozen=True, slots=True)
+class ColorScale:
+    """Which color stands for which value.
+
+    Attributes:
+        colors: R'G'B', from dark to bright.
+        low, high: the values of the first and the last, ready to show.
+    """
+
+    colors: tuple[tuple[int, int, int], ...]
+    low: str
+    high: str
+
+
+@dataclass(frozen=True, slots=True)
 class Readings:
     """What there is to show; None where it is not known.
 
@@ -73,6 +87,7 @@ class Readings:
         spot: the spot value.
         camera: what the camera says of itself: temperature of the sensor, shutter.
         synthetic: the color is a network's guess.
+        scale: which color stands for which value, of a palette.
     """
 
     rate_hz: float | None = None
@@ -82,6 +97,7 @@ class Readings:
     spot: Spot | None = None
     camera: str | None = None
     synthetic: bool = False
+    scale: ColorScale | None = None
 
 
 def read_spot(
@@ -180,6 +196,9 @@ class Osd:
         if synthetic and self.options.mark and first < last:
             mark, y, x = _mark_at(height, last, letter_px)
             drawings.append(lambda out: mark.lay_on(out, y, x))
+        if shown.scale is not None and "scale" in self.options.show and not synthetic:
+            scale = shown.scale
+            drawings.append(lambda out: _draw_scale(out, scale, (first, last), letter_px))
         return drawings
 
     def _lines(self, shown: Readings) -> dict[str, str]:
@@ -229,6 +248,22 @@ def _mark_at(height: int, last: int, letter_px: int = 0) -> tuple[Sprite, int, i
     margin = letter_px // 2
     mark = outlined(MARK, max(10, round(letter_px * 0.8)), opacity=0.7)
     return mark, height - mark.size[0] - margin // 2, max(last - mark.size[1] - margin // 2, 0)
+
+
+def _draw_scale(out: Rgb, scale: ColorScale, columns: tuple[int, int], letter_px: int) -> None:
+    """`21.3 [bar] 35.0 °C` low and right in the columns that show color; not where it has no room there."""
+    margin = letter_px // 2
+    left, right = boxed((scale.low,), letter_px), boxed((scale.high,), letter_px)
+    room = columns[1] - columns[0] - left.size[1] - right.size[1] - 3 * margin
+    bar_px, y = min(6 * letter_px, room), out.shape[0] - left.size[0] - margin
+    if bar_px < 2 * letter_px or y < out.shape[0] // 2:
+        return
+    x = columns[1] - 2 * margin - left.size[1] - bar_px - right.size[1]
+    bar = cv2.resize(np.array(scale.colors, np.uint8)[None], (bar_px, left.size[0] // 2))
+    left.lay_on(out, y, x)
+    x, top = x + left.size[1] + margin // 2, y + left.size[0] // 4
+    out[top : top + bar.shape[0], x : x + bar_px] = bar
+    right.lay_on(out, y, x + bar_px + margin // 2)
 
 
 @lru_cache(maxsize=8)

@@ -14,6 +14,7 @@ from irchroma.engines.palette.options import PaletteOptions, palette_from_name
 from irchroma.engines.palette.tables import Table, palette_table
 from irchroma.stream.sensor.thermometer import Thermometer
 from irchroma.stream.sinks.http.page import Choice
+from irchroma.stream.view.osd import ColorScale
 
 _SWATCH, _STEPS = 9, 33
 
@@ -92,6 +93,18 @@ def color_scale(
     else:
         colors = colors_of_ramp(options, limits, _STEPS)
     return {"colors": _css(colors), "ends": [round(one, 2) for one in ends], "fixed": fixed, "unit": unit}
+
+
+def drawn_scale(scale: dict[str, Any] | None) -> ColorScale | None:
+    """What `color_scale` tells, as it is drawn on pictures: about (`~`) where the tone follows the scene."""
+    if scale is None:
+        return None
+    colors = tuple((int(c[1:3], 16), int(c[3:5], 16), int(c[5:7], 16)) for c in scale["colors"])
+    if not scale["ends"]:
+        return ColorScale(colors, "dark", "bright")
+    digits, unit = (1, "°C") if scale["unit"] == "celsius" else (0, scale["unit"])
+    low, high = (f"{value:.{digits}f}" for value in scale["ends"])
+    return ColorScale(colors, low if scale["fixed"] else f"~ {low}", f"{high} {unit}")
 
 
 def _swatch(table: Table) -> tuple[str, ...]:

@@ -11,14 +11,14 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError
 from irchroma.engines.neural.given_picture import STRONGEST
 from irchroma.launch.config import ConfigError, nearest, shortened
-from irchroma.launch.run.control.engine_choices import choices, color_scale, palette_options
+from irchroma.launch.run.control.engine_choices import choices, color_scale, drawn_scale, palette_options
 from irchroma.launch.run.settings.options import RunConfig, whole_name
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.protocols import Colorizer
 from irchroma.stream.sensor.thermometer import Thermometer
 from irchroma.stream.tone.options import Method
 from irchroma.stream.view.composer import ViewComposer
-from irchroma.stream.view.osd import READINGS
+from irchroma.stream.view.osd import READINGS, ColorScale
 from irchroma.stream.view.privacy import PrivacyMasks
 from irchroma.stream.view.views import VIEWS, ViewOptions
 
@@ -159,6 +159,10 @@ class RunControl:
             return color_scale(options, limits, span is not None, self._counts, self.thermometer)
         except (EngineError, OSError):  # a palette whose file has gone
             return None
+
+    def color_scale(self) -> ColorScale | None:
+        """The same to be drawn on the picture."""
+        return drawn_scale(self.scale)
 
     def thumbnail(self, key: str) -> bytes | None:
         return self._references.thumbnail(key) if self._references is not None else None

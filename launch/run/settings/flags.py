@@ -54,7 +54,7 @@ def _texts(word: str) -> list[str]:
     return [text.strip() for text in word.split(";") if text.strip()]
 
 
-_READINGS = ["rate", "latency", "engine", "time", "spot", "camera"]
+_READINGS = ["rate", "latency", "engine", "time", "spot", "camera", "scale"]
 
 GROUPS: dict[str, tuple[Flag, ...]] = {
     "engine": (
@@ -136,7 +136,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "--osd",
             "osd.show",
-            "readings on the picture: rate, latency, engine, time, spot, camera",
+            "readings on the picture: rate, latency, engine, time, spot, camera, scale",
             bool,
             _READINGS,
         ),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from irchroma.stream.errors import StreamOptionError
 from irchroma.stream.sensor.telemetry import CameraTelemetry
-from irchroma.stream.view.osd import READINGS, Osd, OsdOptions, Readings, Spot, read_spot
+from irchroma.stream.view.osd import READINGS, ColorScale, Osd, OsdOptions, Readings, Spot, read_spot
 from irchroma.stream.view.views import ViewOptions
 
 SECOND = 1_000_000_000
@@ -169,3 +169,19 @@ def test_of_a_small_picture_the_readings_cover_a_fifth_and_what_has_no_room_is_t
     assert np.flatnonzero(alone.any(axis=0)).max() < 140, "the name is not cut"
     assert touched(Osd(OsdOptions(("rate", "engine", "time", "camera"))), readings, (240, 320)).any()
     assert not caplog.messages
+
+
+@pytest.mark.parametrize("size", [(120, 160), (512, 640)])
+def test_the_scale_of_a_palette_stands_low_in_the_columns_that_show_color(size: tuple[int, int]) -> None:
+    osd = Osd(OsdOptions(("scale",)))
+    scale = ColorScale(((200, 0, 0), (0, 200, 0)), "~ 2733", "2897 counts")
+    drawn = osd.draw(flat(size), Readings(scale=scale), 0)
+    red, green = (np.argwhere((drawn == color).all(axis=2)) for color in ((200, 0, 0), (0, 200, 0)))
+    assert red[:, 1].max() < green[:, 1].min()
+    assert min(red[:, 0].min(), green[:, 0].min()) > size[0] * 0.8
+    side = touched(Osd(OsdOptions(("scale",))), Readings(scale=scale), size, view=ViewOptions("side"))
+    assert not side[:, : size[1] // 2].any()
+    for view, guessed in (("raw", False), ("color", True)):
+        readings = Readings(scale=scale, synthetic=guessed)
+        osd = Osd(OsdOptions(("scale",), mark=False))
+        assert not touched(osd, readings, size, view=ViewOptions(view)).any()  # type: ignore[arg-type]

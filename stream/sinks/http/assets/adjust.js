@@ -1,5 +1,6 @@
 // How the picture is made, for all: tone and its range, readings on it, what is shown of a network's color.
-const READINGS = { rate: "rate", latency: "delay", engine: "engine", time: "clock", spot: "temperature", camera: "camera" };
+const READINGS = { rate: "rate", latency: "delay", engine: "engine", time: "clock", spot: "temperature", camera: "camera",
+                   scale: "color scale" };
 const UNITS = { celsius: "\u00b0C", counts: "counts", luma: "levels" };
 const low = at("low"), high = at("high"), limit = at("limit-of-color"), smooth = at("smoothing");
 let told_methods = "", adjusted = null;

@@ -13,7 +13,7 @@ from tests.launch.run.control.test_page import Camera
 from tests.waiting import wait_for
 
 from irchroma.engines.palette.options import Isotherm, PaletteOptions
-from irchroma.launch.run.control.engine_choices import choices, color_scale
+from irchroma.launch.run.control.engine_choices import choices, color_scale, drawn_scale
 from irchroma.launch.run.settings.options import OutputOptions
 from irchroma.stream.view.views import ViewOptions
 
@@ -50,6 +50,11 @@ def test_the_scale_has_the_colors_that_the_engine_gives_values() -> None:
     assert fixed is not None
     assert (fixed["ends"], fixed["unit"], fixed["fixed"]) == ([20, 40], "celsius", True)
     assert color_scale(options, None, False, True, None) is None, "no frame yet"
+    for scale, ends in ((told, ("~ 4000", "6000 counts")), (fixed, ("20.0", "40.0 °C"))):
+        drawn = drawn_scale(scale)
+        assert drawn is not None
+        assert (drawn.low, drawn.high) == ends
+        assert "#" + bytes(drawn.colors[-1]).hex() == scale["colors"][-1]
     luma = color_scale(PaletteOptions("lava"), (10.0, 90.0), False, False, None)
     assert luma is not None
     assert luma["ends"] == []
