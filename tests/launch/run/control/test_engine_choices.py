@@ -10,7 +10,7 @@ import pytest
 from tests.browser import opened
 from tests.launch.run.control.test_control import running
 from tests.launch.run.control.test_page import Camera
-from tests.waiting import wait_for
+from tests.waiting import free_port, wait_for
 
 from irchroma.engines.palette.options import Isotherm, PaletteOptions
 from irchroma.launch.run.control.engine_choices import choices, color_scale, drawn_scale
@@ -116,7 +116,7 @@ def test_a_recording_s_time_in_the_queue_is_not_called_its_coloring() -> None:
 @pytest.mark.browser
 @pytest.mark.parametrize(("ends", "state"), [(True, "ended"), (False, "no server")])
 def test_the_end_of_a_recording_is_no_fault_of_the_server(tmp_path: Path, ends: bool, state: str) -> None:
-    camera = Camera()
+    camera = Camera(free_port())  # which the browser's own connections do not take meanwhile
     camera.told["ends"] = ends
     with opened(f"http://127.0.0.1:{camera.port}/gate/", tmp_path / "profile") as tab:
         tab.wait_for("typeof ending !== 'undefined' && at('state').textContent === 'live'")
