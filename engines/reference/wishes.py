@@ -85,5 +85,5 @@ WISHED = Wishes(
     tone=(0.14, -0.025, 0.03),
     most=0.12,
 )
-"""By pictures of other scenes by chance near infrared loses 0.30 dB with a tone of 0.2
-(`launch/benchmarks/exemplars_nir.json`); more than 0.3 it may not."""
+"""By pictures of other scenes by chance near infrared loses 0.25 dB (`launch/benchmarks/exemplars_nir.json`);
+more than 0.3 it may not."""
