@@ -27,6 +27,9 @@ ENDS = (0.01, 0.99)
 STAYS, MOVES = 0.1, 0.25
 """Of what lies between these quantiles: an end that moved by less than the first share of it has stayed, and
 a jump that moves it by more than the second is none."""
+STILL = 2.0
+"""What differs by no more in 8 bits, or not at all in counts, says nothing of an end: captions that are burnt
+in behind the camera's gain stay where they were, give or take what a codec does to them."""
 
 CURVE_BINS = 12
 CURVE_FEWEST = 8
@@ -75,13 +78,16 @@ class GainJump:
         return _along(np.arange(levels, dtype=np.float64), self.new, self.old)
 
 
-def find_gain_jump(before: Values, now: Values, limits: tuple[float, float]) -> GainJump | None:
+def find_gain_jump(
+    before: Values, now: Values, limits: tuple[float, float], levels: int = 65536
+) -> GainJump | None:
     """The jump between two frames.
 
     Args:
         before: (n,) values at some pixels of the earlier frame.
         now: (n,) values at the same pixels of the later one.
         limits: (lo, hi) of the scene's values before.
+        levels: how many values there can be: 256 or 65536.
 
     Returns:
         None where the values did not change, or not by one curve: something moved, or it is a cut.
@@ -107,7 +113,7 @@ def find_gain_jump(before: Values, now: Values, limits: tuple[float, float]) -> 
         jump = _curve(before, now, limits)
     if jump is None or _moved(jump, limits) <= SMALLEST:
         return None
-    return None if _leaves_an_end(jump, before, now) else jump
+    return None if _leaves_an_end(jump, before, now, levels) else jump
 
 
 def median(values: Values) -> np.float32:
@@ -160,16 +166,19 @@ def _along(
     return np.asarray(np.interp(values, x, y), np.float64)
 
 
-def _leaves_an_end(jump: GainJump, before: Values, now: Values) -> bool:
+def _leaves_an_end(jump: GainJump, before: Values, now: Values, levels: int) -> bool:
     """Whether the picture's brightest or darkest stayed where it was, which the jump would have moved.
 
     A camera that sets its own contrast anew moves what is dark and leaves people as bright as they are: a
-    line through the ground would then cut off all of them.
+    line through the ground would then cut off all of them. They move; what is burnt in does not.
     """
-    was, is_now = (np.quantile(values, ENDS) for values in (before, now))
+    moved = np.abs(now - before) > (STILL if levels == 256 else 0)
+    if not moved.any():
+        return False
+    was, is_now = (np.quantile(values[moved], ENDS) for values in (before, now))
     span = min(np.ptp(was), np.ptp(is_now))
     for end, old, new in zip(("low", "high"), was, is_now, strict=True):
-        clipped = new <= 0 if end == "low" else new >= 254  # what 8 bits end at tells nothing
+        clipped = new <= 0 if end == "low" else new >= levels - 2  # what the bits end at tells nothing
         if not clipped and abs(old - new) < STAYS * span and abs(jump(old) - new) > MOVES * span:
             return True
     return False

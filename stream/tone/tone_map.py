@@ -264,7 +264,7 @@ class ToneMap:
             return
         differs = memory.differs(seen) if memory is not None else 1.0
         if memory is not None and before is not None and not as_it_came:
-            jump = find_gain_jump(before, self._sample, memory.limits)
+            jump = find_gain_jump(before, self._sample, memory.limits, levels)
             if method == "lift" and (jump is not None or differs > CALM) and _is_lit(before, seen):
                 self._begin(pixels, seen, pts_ns, method)  # it is dim no more
                 if jump is None:  # the camera's own contrast, which comes and goes: its dim frames stay so

@@ -109,3 +109,35 @@ def test_a_ground_that_loses_contrast_beneath_people_who_keep_theirs_is_no_jump(
     ground[200:360], now[:160] = 180, 36  # all of it alike: a jump
     now[200:360] = 36
     assert find_gain_jump(ground, now, (0.0, 180.0)) is not None
+
+
+@pytest.mark.parametrize("levels", [256, 65536])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_an_end_that_stays_speaks_against_a_jump_on_either_side(levels: int, mirrored: bool) -> None:
+    scale = levels / 256
+    before = (60 + 100 * RNG.random(4000)).astype(np.float32)
+    now = noisy(60 + np.float32(0.2) * (before - 60), 0.3)
+    before[:160], now[200:360] = 220, 220  # who has walked on meanwhile
+    before, now = scale * before, scale * now
+    limits = (60 * scale, 220 * scale)
+    if mirrored:
+        before, now, limits = (
+            280 * scale - before,
+            280 * scale - now,
+            (280 * scale - limits[1], 280 * scale - limits[0]),
+        )
+    assert find_gain_jump(before, now, limits, levels) is None
+
+
+@pytest.mark.parametrize("share", [0.012, 0.02, 0.05])
+@pytest.mark.parametrize("codec", [0.0, 0.7])
+def test_what_is_burnt_in_behind_the_camera_s_gain_speaks_against_no_jump(share: float, codec: float) -> None:
+    before = (20 + 100 * RNG.random(4000)).astype(np.float32)
+    now = noisy(np.float32(0.6) * before, 1.0)
+    before[: round(share * 4000)] = 200
+    now[: round(share * 4000)] = 200
+    before = noisy(before, codec / 2)
+    now[: round(share * 4000)] += RNG.normal(0, codec, round(share * 4000)).astype(np.float32)
+    jump = find_gain_jump(np.rint(before), np.rint(now), (20.0, 200.0), 256)
+    assert jump is not None
+    assert jump(100) == pytest.approx(60, abs=3)

@@ -275,6 +275,16 @@ def test_a_camera_that_starts_on_dim_frames_is_not_washed_out_afterwards() -> No
         assert np.mean(luma > 220) < 0.06, number
 
 
+def test_a_caption_behind_the_camera_s_gain_keeps_no_jump_from_being_followed() -> None:
+    tone_map, means = ToneMap(ToneMapOptions(method="linear")), []
+    calm = 40 + (shape() + 200) * 0.3
+    for number in range(40):
+        luma = np.rint(calm * (1.0 if number < 20 else 0.6) + noise(number % 8) / 4).astype(np.uint8)
+        luma[4:12, 8:60] = 200  # 2 % of the picture
+        means.append(float(tone_map.apply(luma, number * SECOND // 10).mean()))
+    assert np.ptp(means[10:]) < 3
+
+
 def test_counts_are_never_cut_to_8_bits() -> None:
     with pytest.raises(StreamOptionError, match="16-bit counts"):
         ToneMap(ToneMapOptions(method="none")).apply(scene(), 0)
