@@ -366,6 +366,8 @@ def sink_options(
         segment_s=output.segment_s,
         keep=output.keep(),
         overwrite=output.overwrite,
+        hls_segment_s=output.hls_segment_s,
+        hls_keep=output.hls_keep,
         title=name or public(config.source),
         heading=name or heading_of(config.source, config.camera),
         stats=stats,

@@ -101,6 +101,8 @@ class SinkOptions:
         segment_s: seconds a recorded file lasts before the next one begins, 0 for one file.
         keep: which recorded files stay, older ones are deleted.
         overwrite: replace recordings of live sources and raw tracks that are there, rather than number on.
+        hls_segment_s: seconds of one HLS segment.
+        hls_keep: HLS segments in the playlist.
         title: the name of the stream, for the page's figures.
         heading: the name of the stream for people who see the page; its title where empty.
         stats: gives what `/stats.json` shows; called from server threads.
@@ -121,6 +123,8 @@ class SinkOptions:
     segment_s: float = 0.0
     keep: Retention = field(default_factory=Retention)
     overwrite: bool = False
+    hls_segment_s: float = 2.0
+    hls_keep: int = 6
     title: str = "irchroma"
     heading: str = ""
     stats: Callable[[], dict[str, Any]] | None = None
@@ -230,8 +234,15 @@ def _sound(options: SinkOptions) -> LiveSound | Path | None:
 def _hls(folder: Path, playlist: str, options: SinkOptions) -> FrameSink:
     from irchroma.stream.sinks.files.hls_sink import PLAYLIST, HlsSink
 
-    named = playlist or PLAYLIST
-    return HlsSink(folder, options.encoder, playlist=named, pool=options.pool, sound=_sound(options))
+    return HlsSink(
+        folder,
+        options.encoder,
+        options.hls_segment_s,
+        options.hls_keep,
+        playlist or PLAYLIST,
+        options.pool,
+        _sound(options),
+    )
 
 
 def _rtsp(text: str, options: SinkOptions) -> FrameSink:

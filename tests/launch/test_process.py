@@ -254,6 +254,18 @@ def test_a_printed_configuration_has_nothing_of_the_machine_that_printed_it(
     assert 'cache = "/elsewhere"' in capsys.readouterr().out
 
 
+def test_how_far_back_an_hls_folder_goes_is_set_in_a_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, folder = tmp_path / "run.toml", tmp_path / "web"
+    config.write_text("[output]\nhls_segment_s = 4.0\nhls_keep = 2\n")
+    words = ["run", "test:nir?frames=2", "--to", f"hls:{folder}", "--engine", "gray", "--config", str(config)]
+    assert main([*words, "--print-config"]) == 0
+    assert "hls_segment_s = 4.0\nhls_keep = 2\n" in capsys.readouterr().out
+    assert main(words) != 0
+    assert "3 or more of them, got 4 s, 2" in capsys.readouterr().err
+
+
 def test_the_standard_set_up_has_what_its_commands_need() -> None:
     """`engines inspect`, `engines list` and `calibrate precision` need onnx, a page needs its server."""
     standard = re.search(r"^extras=(\S+)$", (ROOT / "launch" / "setup").read_text(), re.M)

@@ -50,6 +50,8 @@ class OutputOptions:
         keep_gb: gigabytes that the files of each row may take, older ones are deleted; 0 for all there is.
         overwrite: replace recordings of cameras, and raw tracks, that are there; without it a new one is
             numbered on (night-2.mkv), since nobody could make the old one again.
+        hls_segment_s: seconds of one HLS segment.
+        hls_keep: HLS segments in the playlist.
         page_control: an `http://` page's operators may change the view and the engine, for every sink.
         page_token: what makes its holder an operator of the page; with one, other machines are served.
         page_viewer_token: what makes its holder a viewer, who changes nothing.
@@ -73,6 +75,8 @@ class OutputOptions:
     keep_days: float = 0.0
     keep_gb: float = 0.0
     overwrite: bool = False
+    hls_segment_s: float = 2.0
+    hls_keep: int = 6
     page_control: bool = True
     page_token: str = field(default="", repr=False)
     page_viewer_token: str = field(default="", repr=False)

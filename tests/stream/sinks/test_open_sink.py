@@ -67,6 +67,12 @@ def test_an_hls_playlist_keeps_the_name_it_was_given() -> None:
     assert sink.playlist == Path("web/cam.m3u8")
 
 
+def test_how_far_back_an_hls_folder_goes_is_a_setting() -> None:
+    with pytest.raises(StreamError, match=r"3 or more of them, got 4 s, 2$"):
+        open_sink("hls:web", SinkOptions(hls_segment_s=4, hls_keep=2))
+    assert isinstance(open_sink("hls:web", SinkOptions(hls_segment_s=4, hls_keep=900)), HlsSink)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
