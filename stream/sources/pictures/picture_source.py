@@ -12,7 +12,7 @@ import numpy as np
 from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.frame import Frame
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.remarks import remark
+from irchroma.stream.remarks import remark, tell_once
 from irchroma.stream.sensor.profile import CameraScale
 from irchroma.stream.sources.pictures.picture_file import (
     MEGAPIXELS,
@@ -124,8 +124,8 @@ class PictureSource:
                 count = 1  # which will not be read
             self._places += [(file, page) for page in range(count)]
         clips = {file for file, page in self._places if page}
-        if len(clips) > 1:
-            remark(
+        if len(clips) > 1:  # no remark: all is shown as asked
+            tell_once(
                 f"{self._path}: the pictures of {len(clips)} recordings are shown one after the other, as one"
                 " clip: name one of them to have it alone"
             )

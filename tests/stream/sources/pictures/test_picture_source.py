@@ -9,6 +9,7 @@ from tests.stream.sources.pictures.flir_files import block, raw_of
 
 from irchroma.launch.stills.picture_files import read_infrared
 from irchroma.stream.errors import SourceError, SourceFormatError
+from irchroma.stream.remarks import Remarks, run_remarks
 from irchroma.stream.sources.pictures.picture_source import PictureSource, natural_key, read_picture, scale_of
 
 
@@ -204,11 +205,16 @@ def test_a_folder_that_may_not_be_read_is_one_clear_line(tmp_path, monkeypatch):
         PictureSource(tmp_path).open()
 
 
-def test_recordings_of_a_folder_that_become_one_clip_are_told(tmp_path, caplog):
+def test_recordings_of_a_folder_that_become_one_clip_are_told_once_and_are_no_remark(tmp_path, caplog):
+    caplog.set_level("INFO", "irchroma")
     for name in ("a", "b"):
         np.save(tmp_path / f"{name}.npy", np.zeros((3, 8, 8), np.uint16))
-    assert PictureSource(tmp_path).open().frame_count == 6
-    assert "the pictures of 2 recordings are shown one after the other" in caplog.text
+    source, remarks = PictureSource(tmp_path, Fraction(9)), Remarks()
+    token = run_remarks.set(remarks)
+    assert source.open().frame_count == source.open().frame_count == 6
+    run_remarks.reset(token)
+    assert not len(remarks), "--strict has nothing against it"
+    assert caplog.text.count("the pictures of 2 recordings are shown one after the other") == 1
     caplog.clear()
-    assert PictureSource(tmp_path / "a.npy").open().frame_count == 3
+    assert PictureSource(tmp_path / "a.npy", Fraction(9)).open().frame_count == 3
     assert not caplog.text
