@@ -67,16 +67,19 @@ class Signer:
         key = ed25519.Ed25519PrivateKey.generate()
         private = key.private_bytes(files.Encoding.PEM, files.PrivateFormat.PKCS8, files.NoEncryption())
         public = key.public_key().public_bytes(files.Encoding.PEM, files.PublicFormat.SubjectPublicKeyInfo)
+        made = False
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                made = True
                 file.write(private)
             public_file(path).write_bytes(public)
         except FileExistsError:
             return cls.read(path)  # another run was quicker
         except OSError as error:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)  # half a key, or one that nobody could check
+            if made:  # half a key, or one that nobody could check; another run's is left alone
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
             raise StreamError(
                 f"{path}: the key cannot be kept ({(error.strerror or '').lower()}):"
                 " name a place for it, --evidence-key FILE"

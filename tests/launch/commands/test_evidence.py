@@ -25,9 +25,9 @@ from tests.waiting import wait_for
 from irchroma.engines import catalog
 from irchroma.engines.cache import digest_of
 from irchroma.launch.cli import main
-from irchroma.stream.errors import SourceError, StreamError
+from irchroma.stream.errors import SourceError
 from irchroma.stream.media.matroska import CLUSTER, read_element, tracks_of
-from irchroma.stream.sinks.evidence import ledger, signing
+from irchroma.stream.sinks.evidence import ledger
 from irchroma.stream.sinks.evidence.signing import Signer, public_file, read_public
 from irchroma.stream.sinks.evidence.verification import Report, verify
 
@@ -387,12 +387,3 @@ def test_what_is_signed_is_on_the_disk(tmp_path: Path, folder: Path, monkeypatch
 
 def fails(_file: int) -> None:
     raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-
-def test_a_key_that_cannot_be_kept_leaves_nothing_behind(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(signing, "public_file", lambda path: path / "none")  # a disk that is full by then
-    with pytest.raises(
-        StreamError, match=r"the key cannot be kept \(.*\): name a place for it, --evidence-key"
-    ):
-        Signer.kept(tmp_path / "key.pem")
-    assert not list(tmp_path.iterdir())
