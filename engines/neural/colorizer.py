@@ -161,8 +161,11 @@ class NeuralColorizer:
             return
         if job.seen is None:
             raise EngineError("a network beside the frames needs steadying")
+        if job.seen.cut and self._given is not None:
+            self._given.place_anew()
         ycc, confidence = self._beside.color(job.seen, job.work, self.network, self._seen_px)
         job.news, job.said = job.news or self._beside.news, self._beside.said
+        job.known = self._given.known if self._given is not None else None
         size = job.small.shape[0], job.small.shape[1]
         if self._steered is not None:
             color = ycc, confidence, job.news
@@ -180,7 +183,10 @@ class NeuralColorizer:
         answer = job.answer() if job.answer is not None else (None, None)
         with frame_turns().turn():
             if self._given is not None:
-                self._given.choose_look(self._recoloring, job.pts_ns if self._stage is not None else None)
+                if job.seen is not None and job.seen.cut:
+                    self._given.begin_scene()
+                at_ns = job.pts_ns if self._stage is not None else None
+                self._given.choose_look(self._recoloring, at_ns, job.known)
             if self._beside is None:
                 self._finish(job, *answer)
             self._model(job)
@@ -289,21 +295,23 @@ class NeuralColorizer:
         halved = halved and halves(luma.shape, small.shape, self._beside is not None)
         self._stage.carries_half = (halved or self._beside is not None) and self._steering is None
         seen = self._stage.observe(small, pts_ns, held)
-        if seen.cut and self._given is not None:
-            self._given.forget()  # for a dozen frames the new scene had the colors of the old one's picture
         if seen.luma_levels is not None:
             luma, small = gain.shown_luma(luma, seen.luma_levels), gain.shown_luma(small, seen.luma_levels)
         shown = reduced(small, half) if halved else small
         return InFlight(luma, small, shown, seen, halved, warm=warm, news=resized)
 
-    @staticmethod
-    def _call(job: InFlight, network: Network, seen_px: int) -> Answer:
+    def _call(self, job: InFlight, network: Network, seen_px: int) -> Answer:
         """What the network says of a frame, at the size at which its color is kept."""
         size = work_size((job.work.shape[0], job.work.shape[1]), seen_px)
         luma = padded(reduced(job.work, size))
+        if self._given is not None and job.seen is not None and job.seen.cut:
+            # Here, in the frames' order: for a dozen frames the new scene had the colors of the old one's
+            # picture, and frames of that may still be on their way.
+            self._given.place_anew()
         start_s = time.perf_counter()
         answer = network.infer(luma)
         job.cost_s = time.perf_counter() - start_s
+        job.known = self._given.known if self._given is not None else None
         return answer_at(answer, 0, size, job.small.shape)
 
     def _finish(self, job: InFlight, ycc: Plane | None, confidence: Plane | None) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineError
 from irchroma.engines.neural import people
 from irchroma.engines.neural.beside import Answer
+from irchroma.engines.neural.given_picture import Known
 from irchroma.engines.recolor import color_space
 from irchroma.engines.recolor.recoloring import Models, Recoloring
 from irchroma.engines.reference.laid import Scenery
@@ -26,7 +27,8 @@ Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 @dataclass(slots=True)
 class InFlight:
     """A frame on its way: what the temporal stage saw in it, then its small color; `halved`: kept at half the
-    work size, where the models are anyway (a third of the time, 50 dB); `said`: see `Recoloring.models`."""
+    work size, where the models are anyway (a third of the time, 50 dB); `said`: see `Recoloring.models`;
+    `known`: of the picture that it is colored by, where the network looked at the frame."""
 
     luma: Luma
     work: Luma
@@ -42,6 +44,7 @@ class InFlight:
     answer: Callable[[], Answer] | None = None
     news: bool = True
     said: float = 1.0
+    known: Known | None = None
     models: Models | None = None
 
 

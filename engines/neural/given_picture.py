@@ -58,6 +58,19 @@ class Encoded:
     wished: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How far a picture was known to lie in a frame when the network looked at that.
+
+    Attributes:
+        tokens: of the picture, by which it is told from others.
+        share: [0, 1].
+    """
+
+    tokens: dict[str, Tensor]
+    share: float
+
+
 @dataclass(slots=True, eq=False)
 class _Wish:
     """A picture that was asked for; `left` to a later one's thread, should that one fail."""
@@ -110,6 +123,7 @@ class GivenPicture:
         self._counts = self._moody = 0.0
         self._mood = MoodOverFrames()
         self._seen_ns: int | None = None
+        self._known: Known | None = None
 
     @property
     def name(self) -> str | None:
@@ -121,14 +135,27 @@ class GivenPicture:
         """Whether it changes how frames look: one that goes does until it is gone."""
         return self.encoded is not None or self._counts > 0 or self._moody > 0
 
-    def counts_at(self, pts_ns: int | None) -> float:
+    @property
+    def known(self) -> Known | None:
+        """Of the picture in use, in the frame that the network has just looked at; by the thread of that."""
+        encoded = self.encoded
+        return Known(encoded.tokens, encoded.placing.known) if encoded is not None else None
+
+    def counts_at(self, pts_ns: int | None, known: Known | None = None) -> float:
         """How far a picture counts for what is done to colors in a frame, [0, 1], which glides from frame to
         frame; None for a frame by itself, after the network's call. Another scene's does not: the colors are
-        the band's own under its mood. By the thread of the frames."""
-        encoded = self.encoded
-        known = encoded.placing.known if encoded is not None else 0.0
-        goal = known if self.strength > 0 else 0.0
-        moody = 0.0 if encoded is None else self.strength * (1.0 - known)
+        the band's own under its mood. By the thread of the frames.
+
+        Args:
+            pts_ns: time of the frame.
+            known: in that frame, as the network may be frames ahead; None where it did not look.
+        """
+        encoded, self._known = self.encoded, known or self._known
+        share = 0.0 if encoded is None else encoded.placing.known
+        if encoded is not None and self._known is not None and self._known.tokens is encoded.tokens:
+            share = self._known.share
+        goal = share if self.strength > 0 else 0.0
+        moody = 0.0 if encoded is None else self.strength * (1.0 - share)
         step = STRONGEST
         if pts_ns is None:
             self._mood.forget()
@@ -139,15 +166,15 @@ class GivenPicture:
         self._seen_ns = pts_ns
         return self._counts
 
-    def choose_look(self, recoloring: Recoloring, pts_ns: int | None) -> None:
+    def choose_look(self, recoloring: Recoloring, pts_ns: int | None, known: Known | None = None) -> None:
         """Set how a frame's colors are shown: by the reference's rules as far as it counts, by the band's for
         the rest, then by the reference's mood.
 
         Args:
             recoloring: whose other look is the band's.
-            pts_ns: see `counts_at`.
+            pts_ns, known: see `counts_at`.
         """
-        counts = self.counts_at(pts_ns)
+        counts = self.counts_at(pts_ns, known)
         recoloring.look = self.look if counts > 0 else recoloring.other_look
         recoloring.other_share = 1.0 - counts if counts > 0 else 0.0
         recoloring.mood = self.lay_mood
@@ -238,9 +265,18 @@ class GivenPicture:
         self.strength = checked_strength(strength)
 
     def forget(self) -> None:
-        """Another view may come: where the reference lies in it is found anew."""
-        self._seen_ns = None
+        """Another view may come, and no frame of the one before is on its way."""
+        self.begin_scene()
+        self.place_anew()
+
+    def begin_scene(self) -> None:
+        """The next frame is of another scene: nothing glides over to it. By the thread of the frames."""
+        self._seen_ns = self._known = None
         self._mood.forget()
+
+    def place_anew(self) -> None:
+        """Where the reference lies is found anew in what the network looks at next; by the thread of that, as
+        frames of the scene before may wait for the network."""
         with self._asking:
             encoded, reference = self.encoded, self._reference
             if encoded is not None and reference is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -148,3 +149,26 @@ def test_after_a_cut_nothing_wears_the_colors_of_the_scene_before() -> None:
         shown.append(last)
         engine.close()
     assert np.abs(shown[0] - shown[1]).mean() < 0.5
+
+
+def test_over_cuts_pictures_are_the_same_however_far_frames_are_ahead() -> None:
+    """A scene's last frames are on their way when the next one comes."""
+    network = NetworkOptions("openvino", threads=1, cache=None, exact=True)
+    (rgb, first), (_, second) = daytime_scene.draw(3), daytime_scene.draw(9)
+    day = Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), "day")
+    frames = [first] * 14 + [second] * 14 + [first] * 6
+    found = []
+    for ahead in (False, True):
+        options = NeuralOptions(engine="reference", size="thermal", reference=AUTO, network=network)
+        engine = NeuralColorizer(replace(options, ahead=ahead))
+        engine.exchange_references([day])
+        shown, depth = [], engine.depth if ahead else 1
+        for number, luma in enumerate(frames):
+            if number >= depth:
+                shown.append(engine.collect().rgb)
+            engine.submit(luma, number * FRAME_NS)
+        shown += [engine.collect().rgb for _ in range(depth)]
+        engine.close()
+        found.append(shown)
+    for number, (alone, ahead_of) in enumerate(zip(*found, strict=True)):
+        np.testing.assert_array_equal(ahead_of, alone, f"frame {number}")
