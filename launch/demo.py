@@ -42,9 +42,9 @@ T = TypeVar("T")
 DEFAULT_SOURCES = ("test:nir?seconds=8&live=1&ahead=1", "test:thermal?seconds=8&live=1&ahead=1")
 _SHEET_ROWS = 3
 _KEPT = 8 * _SHEET_ROWS
-_LATE = 0.5
 _READY_S = 300.0
 """From then on a machine that is not measured is shown as it is: it hangs, or has no time."""
+_LATE = 0.5
 """Share of a drawn scene that may pass before its color is there; what comes later shows little of it."""
 _WHOLE = 0.9
 """Share of its usual color from which a picture stands on the sheet, where it fades in."""

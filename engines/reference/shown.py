@@ -7,7 +7,7 @@ and glare are no surface's color, and are held back. And wherever the infrared h
 has not, the own picture is the better one, whatever the reference says. Who asks for more than a strength of
 1 gets the night: beside thermal under the sensor's own detail (`dusk.in_tone`). So does, up to 1 already, who
 has named this very picture (`Reference.wished`): then the own picture is brought to that tone first, the
-night's colors on it, and nothing of the reference's detail.
+night's colors on it, and over that the picture itself, of a dark one `WISHED_LAID`.
 """
 
 from __future__ import annotations
