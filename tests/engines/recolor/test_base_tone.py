@@ -115,13 +115,14 @@ def test_an_exponent_below_1_makes_a_picture_brighter_and_turns_no_tone_around()
 
 
 def test_a_thermal_sky_brightens_and_the_trees_below_keep_their_texture() -> None:
+    """Without smooth places, which lead the tone of what is shown."""
     luma = np.full((180, 320), 25, np.uint8)
     texture = np.random.default_rng(2).normal(130, 30, (100, 320))
     luma[80:] = np.clip(texture, 0, 255).astype(np.uint8)
     tone = np.full(luma.shape, 0.3, np.float32)
     tone[:80] = 0.8
     out = shown(luma, cv2.GaussianBlur(tone, (0, 0), 3.0), THERMAL)
-    assert out[:60].mean() > 0.4
+    assert out[:60].mean() > 0.8
     before, after = luma[110:] / 255, out[110:]
     assert after.std() > 0.8 * before.std()
     assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.95
