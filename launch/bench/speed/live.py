@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from irchroma.stream.synthetic.options import SyntheticOptions
 
 SIZES = ((512, 640), (720, 1280))
 RATE = 30
-_STUCK_S = 60.0
+_STUCK_S, _LOOK_S = 60.0, 0.05
 ENGINES = ("palette:white-hot", "palette:ironbow")
 """The first is that of the live run. White-hot leaves the encoder the pictures that gst-launch gives it; in
 color they are more work for it."""
@@ -144,7 +145,7 @@ def measure_latency(
     before_s = _children_s()
     command = [sys.executable, "-m", "irchroma.launch", "run", address, *words, *more]
     if camera is not None:
-        log = _shown(command, live_s, f"a live run, {mask},", MASKS[mask])
+        log = _shown(command, live_s, f"a live run, {mask},", MASKS[mask], camera.taken)
     else:
         log = finished(command, f"a live run, {mask},", MASKS[mask]).stderr
     spent_s = _children_s() - before_s
@@ -163,14 +164,22 @@ def measure_latency(
     }
 
 
-def _shown(command: list[str], live_s: float, about: str, environment: Mapping[str, str]) -> str:
-    """The log of a run that is ended by a signal after so long: for a live source that ends it would wait.
+def _shown(
+    command: list[str], live_s: float, about: str, environment: Mapping[str, str], taken: Event
+) -> str:
+    """The log of a run that is ended by a signal so long after its first frame is `taken`: for a live source
+    that ends it would wait.
 
     Raises:
-        ConfigError: it failed, or does not end.
+        ConfigError: it failed, takes no frame, or does not end.
     """
     environment = {**os.environ, **environment}
     with subprocess.Popen(command, stderr=subprocess.PIPE, encoding="utf-8", env=environment) as process:
+        until_s = time.monotonic() + _STUCK_S
+        while process.poll() is None and not taken.wait(_LOOK_S):
+            if time.monotonic() > until_s:
+                process.kill()
+                raise ConfigError(f"{about} takes no frame")
         try:
             log = process.communicate(timeout=live_s)[1]
         except subprocess.TimeoutExpired:

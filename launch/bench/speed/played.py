@@ -39,7 +39,8 @@ class ClipServer:
         shown: (H, W) uint8, or uint16 counts, each; None for the synthetic near-infrared camera's.
 
     Attributes:
-        left_out: frames that the last client did not take in time.
+        taken: set as soon as a client has taken a frame.
+        left_out: frames that the last client did not take in time, from the first on that it took.
     """
 
     def __init__(self, size: tuple[int, int], rate: int, shown: Sequence[Pixels] | None = None) -> None:
@@ -48,7 +49,7 @@ class ClipServer:
         self._clip = pictures + pictures[-2:0:-1]
         self._size, self._rate = size, rate
         self._format = "gray8" if shown[0].dtype == np.uint8 else "gray16le"
-        self.left_out = 0
+        self.taken, self.left_out = threading.Event(), 0
         self._ended = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._accept, name="clip server", daemon=True)
@@ -93,3 +94,6 @@ class ClipServer:
                     client.sendall(self._clip[number % len(self._clip)])
                 except OSError:
                     return
+                if number == 0:
+                    start_s = time.monotonic()  # who loads a network first has left nothing out
+                    self.taken.set()

@@ -2,6 +2,8 @@
 
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +34,23 @@ def test_a_run_that_fails_says_why(tmp_path: Path) -> None:
         live.measure_latency((3, 3), "palette:ironbow", 1.0, tmp_path)
 
 
-def test_a_run_beside_a_camera_is_ended_and_gives_its_log_or_says_why() -> None:
+def test_a_run_beside_a_camera_is_ended_and_gives_its_log_or_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its time counts from its first frame on."""
     code = "import signal, sys; signal.sigwait([signal.SIGTERM]); print('ended', file=sys.stderr)"
+    taken = threading.Event()
+    first = threading.Timer(0.5, taken.set)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # which the run inherits
     try:
-        assert live._shown([sys.executable, "-c", code], 0.1, "a run", {}) == "ended\n"
+        start_s = time.monotonic()
+        first.start()
+        assert live._shown([sys.executable, "-c", code], 0.1, "a run", {}, taken) == "ended\n"
+        assert time.monotonic() - start_s > 0.6
+        monkeypatch.setattr(live, "_STUCK_S", 0.1)
+        with pytest.raises(ConfigError, match="takes no frame"):
+            live._shown([sys.executable, "-c", code], 0.1, "a run", {}, threading.Event())
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     with pytest.raises(ConfigError, match="no thanks"):
-        live._shown([sys.executable, "-c", "raise SystemExit('no thanks')"], 60.0, "a run", {})
+        live._shown([sys.executable, "-c", "raise SystemExit('no thanks')"], 60.0, "a run", {}, taken)
