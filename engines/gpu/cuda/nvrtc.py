@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -98,11 +99,17 @@ def packaged_folders() -> list[Path]:
 
 
 def toolkits() -> list[Path]:
-    """Where CUDA toolkits may be: `$CUDA_HOME`, `$CUDA_PATH`, around nvcc on PATH, and below /usr/local."""
+    """Where CUDA toolkits may be: `$CUDA_HOME`, `$CUDA_PATH`, around nvcc on PATH, and below /usr/local,
+    of those the newest first."""
     homes = [Path(os.environ[name]) for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
     nvcc = shutil.which("nvcc")
     homes += [Path(nvcc).resolve().parent.parent] if nvcc else []
-    return [*homes, _LOCAL / "cuda", *sorted(_LOCAL.glob("cuda-*.*"), reverse=True)]
+    versions = sorted(_LOCAL.glob("cuda-*.*"), key=_version_of, reverse=True)
+    return [*homes, _LOCAL / "cuda", *versions]
+
+
+def _version_of(folder: Path) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", folder.name)]
 
 
 def _load() -> Any:

@@ -21,7 +21,7 @@ from irchroma.engines.gpu.cuda.compile import (
     find_nvcc,
     nvcc_architectures,
 )
-from irchroma.engines.gpu.cuda.nvrtc import Nvrtc, packaged_folders
+from irchroma.engines.gpu.cuda.nvrtc import Nvrtc, packaged_folders, toolkits
 from irchroma.engines.gpu.kernels.source import FILES, UNIT, kernel_names
 
 ELF = b"\x7fELF"
@@ -52,6 +52,14 @@ def one_file(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kernels of one file in place of all: which compiler is asked, and when, is the same."""
     monkeypatch.setattr(compile, "UNIT", f'#include "{FILES[0]}"\n')
     monkeypatch.setattr(compile_ahead, "__defaults__", (compile.UNIT,))
+
+
+def test_of_toolkits_the_newest_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("irchroma.engines.gpu.cuda.nvrtc._LOCAL", tmp_path)
+    for version in ("9.2", "13.0", "12.10", "12.8"):
+        (tmp_path / f"cuda-{version}").mkdir()
+    names = [place.name for place in toolkits() if place.parent == tmp_path]
+    assert names == ["cuda", "cuda-13.0", "cuda-12.10", "cuda-12.8", "cuda-9.2"]
 
 
 @pytest.mark.slow
