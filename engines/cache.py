@@ -102,13 +102,16 @@ def _folder_of_process() -> Path:
 
 
 @contextmanager
-def alone_in(folder: str | None, what: str, within_s: float = 20.0) -> Iterator[bool]:
+def alone_in(
+    folder: str | None, what: str, within_s: float = 20.0, ends: Callable[[], bool] = lambda: False
+) -> Iterator[bool]:
     """Keep other processes from making the same in a folder meanwhile.
 
     Args:
         folder: of what is kept; None where nothing is.
         what: is made.
         within_s: how long is waited for another that makes it; the system lets go of it where that one dies.
+        ends: asked while it is waited: whether this is given up at once, as the program ends.
 
     Yields:
         Whether this one is alone; True too where nothing can be locked, as in what cannot be written.
@@ -124,18 +127,18 @@ def alone_in(folder: str | None, what: str, within_s: float = 20.0) -> Iterator[
         yield True
         return
     try:
-        yield _locked(held, within_s)
+        yield _locked(held, within_s, ends)
     finally:
         os.close(held)
 
 
-def _locked(held: int, within_s: float) -> bool:
+def _locked(held: int, within_s: float, ends: Callable[[], bool]) -> bool:
     until_s = time.monotonic() + within_s
     while True:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            if time.monotonic() > until_s:
+            if time.monotonic() > until_s or ends():
                 return False
             time.sleep(_LOOK_S)
         except OSError:  # a file system that locks nothing

@@ -193,8 +193,10 @@ class OpenVinoGraph:
         if self._core is None:
             raise EngineUnavailable(f"the network {self._path.stem} is closed")
         try:
-            # OpenVINO writes its cache in place: what another process has written half of is no network.
-            with _call(), alone_in(self._settings.get("CACHE_DIR"), f"{self._path.name} {shapes}") as alone:
+            # OpenVINO writes its cache in place: what another process has written half of is no network. It
+            # is waited for outside of OpenVINO: a program that ends waits for who is in there.
+            cache, what = self._settings.get("CACHE_DIR"), f"{self._path.name} {shapes}"
+            with alone_in(cache, what, ends=lambda: _leaving) as alone, _call():
                 model = self.model.clone()
                 model.reshape({name: list(shape) for name, shape in shapes.items()})
                 settings = self._settings if alone else {**self._settings, "CACHE_DIR": ""}

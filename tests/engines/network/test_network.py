@@ -19,6 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from irchroma.engines import catalog
+from irchroma.engines.cache import alone_in
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.network import network
 from irchroma.engines.network.network import RUNTIMES, NetworkOptions, installed, open_network
@@ -324,7 +325,7 @@ def test_a_process_that_makes_the_same_is_not_read_half_way(
     asked: list[tuple[str | None, str]] = []
 
     @contextmanager
-    def never(folder: str | None, what: str) -> Iterator[bool]:
+    def never(folder: str | None, what: str, **_: object) -> Iterator[bool]:
         asked.append((folder, what))
         yield False
 
@@ -341,3 +342,34 @@ def test_a_process_that_makes_the_same_is_not_read_half_way(
     np.testing.assert_array_equal(one.infer(luma)[0], answer)
     one.close()
     assert list(tmp_path.glob("*.blob"))
+
+
+@pytest.mark.skipif(not installed("openvino"), reason="openvino is not installed")
+def test_a_program_that_ends_does_not_wait_for_another_s_network(tiny_network: Path, tmp_path: Path) -> None:
+    """Ctrl-C at a cold start beside a second run's."""
+    program = f"""
+import threading
+from pathlib import Path
+import numpy as np
+from irchroma.engines import cache
+from irchroma.engines.network.network import NetworkOptions, open_network
+waits, locked = threading.Event(), cache._locked
+def told(*about):
+    waits.set()
+    return locked(*about)
+cache._locked = told
+one = open_network(Path({str(tiny_network)!r}), NetworkOptions("openvino", cache=Path({str(tmp_path)!r})))
+luma = np.zeros((1, 1, 32, 64), np.float32)
+threading.Thread(target=one.infer, args=(luma,), daemon=True).start()
+assert waits.wait(30)
+print("waits", flush=True)
+"""
+    what = f"{tiny_network.name} {dict(luma=(1, 1, 32, 64))}"
+    with (
+        alone_in(str(tmp_path), what) as alone,
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as run,
+    ):
+        assert alone
+        assert run.stdout is not None
+        assert run.stdout.readline() == "waits\n"
+        assert run.wait(10) == 0
