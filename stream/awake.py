@@ -46,3 +46,22 @@ class AwakeClock:
 
 awake_s = AwakeClock()
 """Of this process: for how long others have not answered."""
+
+
+def waited(wait: Callable[[float], object], limit_s: float) -> bool:
+    """Wait for something that has so long, not counting for how long the process is stopped.
+
+    Args:
+        wait: waits for up to so many seconds, and says whether it is there.
+        limit_s: seconds.
+
+    Returns:
+        Whether it came.
+    """
+    deadline_s = awake_s() + limit_s
+    while True:
+        left_s = deadline_s - awake_s()
+        if wait(max(0.0, min(left_s, _TICK_S))):
+            return True
+        if left_s <= 0:
+            return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.stream.awake import awake_s
 from irchroma.stream.errors import SourceError, StreamError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import EndOfStream, structure_of
@@ -60,17 +60,17 @@ def read_packets(path: Path, parser: str = "identity", data: bool = False) -> It
     pipeline.signals = {"parts": {"pad-added": take_rest}}
     try:
         pipeline.start()
-        coded, deadline_s = pipeline.element("coded"), time.monotonic() + _WAIT_S
+        coded, deadline_s = pipeline.element("coded"), awake_s() + _WAIT_S
         while True:
             sample = coded.emit("try-pull-sample", gst.SECOND // 10)
             if sample is None:
                 pipeline.check()
                 if coded.get_property("eos"):
                     return
-                if time.monotonic() > deadline_s:
+                if awake_s() > deadline_s:
                     raise SourceError(f"{path}: gives no coded picture within {_WAIT_S:g} s")
                 continue
-            deadline_s, buffer = time.monotonic() + _WAIT_S, sample.get_buffer()
+            buffer = sample.get_buffer()
             pts_ns = buffer.pts
             if pts_ns == gst.CLOCK_TIME_NONE:
                 pts_ns = -1
@@ -80,6 +80,7 @@ def read_packets(path: Path, parser: str = "identity", data: bool = False) -> It
                 pts_ns = -1
             taken = np.frombuffer(buffer.extract_dup(0, buffer.get_size()), np.uint8) if data else None
             yield Packet(pts_ns, not buffer.has_flags(gst.BufferFlags.DELTA_UNIT), taken)
+            deadline_s = awake_s() + _WAIT_S  # whatever its taker has done meanwhile
     except EndOfStream:
         return
     except StreamError as error:

@@ -6,8 +6,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from irchroma.stream.awake import awake_s, waited
 from irchroma.stream.errors import StreamError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.cuda_memory import FEATURE, CudaSource
@@ -207,7 +209,7 @@ class SharedEncoder:
             StreamError: the encoder failed on the way.
             TimeoutError: it was not done within `wait_s`.
         """
-        deadline = time.monotonic() + wait_s
+        deadline_s = awake_s() + wait_s
         with self._changed:
             if take not in self._members:
                 return
@@ -217,15 +219,16 @@ class SharedEncoder:
         try:
             if not alone:
                 with self._changed:
-                    self._changed.wait_for(
-                        lambda: self._done_ns >= last_ns or len(self._finishing) == len(self._members), wait_s
-                    )
+                    waited(partial(self._changed.wait_for, lambda: self._is_done(last_ns)), wait_s)
             with self._feeding:
                 if self._pipeline is not None and self._done_ns < last_ns:
-                    self._pipeline.end("pictures", max(0.1, deadline - time.monotonic()))
+                    self._pipeline.end("pictures", max(0.1, deadline_s - awake_s()))
                     self._stop()
         finally:
             self.leave(take)
+
+    def _is_done(self, last_ns: int) -> bool:
+        return self._done_ns >= last_ns or len(self._finishing) == len(self._members)
 
     def leave(self, take: Take) -> None:
         """Give a member nothing more; the encoder ends with its last one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from irchroma.stream.awake import awake_s
 from irchroma.stream.errors import StreamError
 from irchroma.stream.frame import SOUND_HZ, Sound
 from irchroma.stream.gstreamer import door
@@ -108,8 +108,8 @@ class FileSound:
         Raises:
             StreamError: it does not come.
         """
-        deadline_s = time.monotonic() + wait_s
-        while self._next is None and time.monotonic() < deadline_s:
+        deadline_s = awake_s() + wait_s
+        while self._next is None and awake_s() < deadline_s:
             self._next = _pull(self._pipeline, "audio/mpeg", _PIECE_NS)
         if self._next is None:
             raise StreamError("the sound does not begin")

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from irchroma.stream.awake import awake_s
 from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.media.matroska import Track
@@ -287,15 +288,18 @@ class EvidenceRecorder:
         return {SOUND: Track("audio", "sound", "A_AAC", data, True, sound=sound)}
 
     def _rest_of_sound(self) -> None:
-        deadline_s = time.monotonic() + _SOUND_END_S
         sound, file = self._sound, self._file
-        while sound is not None and file is not None and time.monotonic() < deadline_s:
-            pieces = 0
+        deadline_s = awake_s() + _SOUND_END_S
+        while sound is not None and file is not None:
             for buffer, _, at_ns in sound.until(file.end_ns):
-                pieces += 1
                 if at_ns >= 0:
                     file.add_sound(at_ns, buffer.extract_dup(0, buffer.get_size()))
-            if not pieces and sound.settled(file.end_ns):
+            if sound.settled(file.end_ns):
+                return
+            if awake_s() > deadline_s:
+                remark(
+                    f"{file.path}: the last of its sound is left out: it did not come in {_SOUND_END_S:g} s"
+                )
                 return
 
     def _give_up_file(self) -> None:

@@ -11,6 +11,7 @@ from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
 
+from irchroma.stream.awake import waited
 from irchroma.stream.errors import NO_ROOM, SinkError, StreamOptionError
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.remarks import remark
@@ -216,8 +217,12 @@ class SegmentedSink:
     def _wait(self) -> None:
         finishing, self._finishing = self._finishing, None
         if finishing is not None:
-            finishing.join(_JOIN_S)
-            if finishing.is_alive():
+
+            def ended(slice_s: float) -> bool:
+                finishing.join(slice_s)
+                return not finishing.is_alive()
+
+            if not waited(ended, _JOIN_S):
                 self._note(SinkError(f"{self._path}: a segment was not finished within {_JOIN_S:g} s"))
                 return
             self._finished = None

@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from irchroma.stream.awake import AwakeClock
+from irchroma.stream import awake
+from irchroma.stream.awake import AwakeClock, waited
 
 RUN = """
 import time
@@ -74,3 +75,85 @@ def test_only_the_first_second_of_a_stop_counts_and_all_time_without_one_does() 
         now_s += 0.25
         clock()
     assert clock() - began_s == pytest.approx(6.0)
+
+
+ENDS = """
+import threading
+from fractions import Fraction
+from pathlib import Path
+import numpy as np
+from irchroma.stream.picture.picture import Picture
+from irchroma.stream.sinks.encoding.shared_encoder import SharedEncoder
+from irchroma.stream.sinks.encoding.task import EncoderTask
+from irchroma.stream.sinks.files import segmented_sink
+from irchroma.stream.sinks.files.file_sink import FileSinkOptions
+
+segmented_sink._JOIN_S = WAIT_S = 3.0
+encoder, one, other = SharedEncoder(EncoderTask("h264", (64, 64), Fraction(25), live=False)), [], []
+take_one, take_other = one.append, other.append
+encoder.join(take_one)
+encoder.join(take_other)
+
+def offer(number):
+    picture = Picture.of(np.full((64, 64, 3), 20 * number, np.uint8))
+    encoder.offer(picture, number * 40_000_000, 40_000_000, waits=True)
+
+for number in range(5):
+    offer(number)
+row, written = segmented_sink.SegmentedSink(Path("row.mp4"), FileSinkOptions(), 1.0), threading.Event()
+row._finishing = threading.Thread(target=written.wait)  # a file's end, on a slow disk
+row._finishing.start()
+ends = [
+    threading.Thread(target=encoder.finish, args=(take_one, 160_000_000, WAIT_S)),
+    threading.Thread(target=row._wait),
+]
+for end in ends:
+    end.start()
+print("ends", flush=True)
+input()
+print(*(end.is_alive() for end in ends), flush=True)
+written.set()
+offer(5)
+encoder.finish(take_other, 200_000_000, 30)
+for end in ends:
+    end.join()
+row.close()
+print(len(one), len(other))
+"""
+
+
+@pytest.mark.gst
+def test_the_ends_of_files_do_not_count_how_long_the_process_was_stopped() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdin is not None
+        assert run.stdout is not None
+        assert run.stdout.readline() == "ends\n"
+        threading.Event().wait(0.3)
+        os.kill(run.pid, signal.SIGSTOP)
+        threading.Event().wait(3.5)
+        os.kill(run.pid, signal.SIGCONT)
+        threading.Event().wait(0.3)
+        run.stdin.write("\n")
+        run.stdin.flush()
+        assert run.stdout.readline() == "True True\n"
+        assert run.stdout.read() == "6 6\n"
+
+
+def test_what_is_waited_for_comes_in_time_or_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, slices_s = 1000.0, []
+    monkeypatch.setattr(awake, "awake_s", lambda: now_s)
+
+    def wait(slice_s: float) -> bool:
+        nonlocal now_s
+        slices_s.append(slice_s)
+        now_s += slice_s
+        return now_s >= 1002.0
+
+    assert waited(wait, 2.5)
+    assert now_s == 1002.0
+    assert not waited(lambda slice_s: wait(slice_s) and False, 0.6)
+    assert max(slices_s) < 0.5
+    assert now_s == pytest.approx(1002.6)
+    assert waited(lambda _: True, 0.0), "what is there needs no time"
