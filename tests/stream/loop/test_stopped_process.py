@@ -5,11 +5,15 @@ import signal
 import subprocess
 import sys
 import threading
+from fractions import Fraction
+from pathlib import Path
 
 import pytest
+from tests.stream.sinks.files.recording import STEADY, record
 
 from irchroma.stream import awake
 from irchroma.stream.awake import AwakeClock, waited
+from irchroma.stream.sinks.files.file_sink import FileSinkOptions
 
 RUN = """
 import time
@@ -139,6 +143,33 @@ def test_the_ends_of_files_do_not_count_how_long_the_process_was_stopped() -> No
         run.stdin.flush()
         assert run.stdout.readline() == "True True\n"
         assert run.stdout.read() == "6 6\n"
+
+
+PACKETS = """
+import sys, threading, time
+from pathlib import Path
+from irchroma.stream.sources import packets
+
+packets._WAIT_S = 3.0
+began_s, late = time.monotonic(), "identity sleep-time=4000000"  # each picture, microseconds
+threading.Timer(0.4, print, ["reads"], {"flush": True}).start()
+print(len(list(packets.read_packets(Path(sys.argv[1]), late))), time.monotonic() - began_s > 4)
+"""
+
+
+@pytest.mark.gst
+def test_a_file_that_is_read_does_not_count_how_long_the_process_was_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "one.mkv"
+    record(path, STEADY[:1], Fraction(25), FileSinkOptions())
+    with subprocess.Popen(
+        [sys.executable, "-c", PACKETS, str(path)], stdout=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "reads\n"
+        os.kill(run.pid, signal.SIGSTOP)
+        threading.Event().wait(3.2)
+        os.kill(run.pid, signal.SIGCONT)
+        assert run.stdout.read() == "1 True\n"
 
 
 def test_what_is_waited_for_comes_in_time_or_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
