@@ -27,7 +27,7 @@ ENDS = (0.01, 0.99)
 STAYS, MOVES = 0.1, 0.25
 """Of what lies between these quantiles: an end that moved by less than the first share of it has stayed, and
 a jump that moves it by more than the second is none."""
-STILL = 2.0
+STILL = 1.0
 """What differs by no more in 8 bits, or not at all in counts, says nothing of an end: captions that are burnt
 in behind the camera's gain stay where they were, give or take what a codec does to them."""
 
