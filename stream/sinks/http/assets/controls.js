@@ -31,6 +31,10 @@ function show(now) {
     one.ariaPressed = String(one.dataset.value === now.engine);
     one.classList.toggle("coming", one.dataset.value === now.changing);
   }
+  const other = at("others").querySelector("[aria-pressed=true]");   // the panel may be closed
+  at("more").classList.toggle("chosen", Boolean(other));
+  at("more").firstElementChild.textContent =
+    "more engines" + (other ? ": " + other.parentElement.dataset.group + " " + other.textContent : "");
   offer(now.reference);
   if (ready) { tell_masks(now.privacy); adjust(now); }
   at("said").textContent = now.error || "";

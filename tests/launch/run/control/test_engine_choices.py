@@ -91,6 +91,19 @@ def test_an_isotherm_can_be_chosen_again_has_a_scale_and_is_never_unsure(tmp_pat
 
 @pytest.mark.gst
 @pytest.mark.browser
+def test_an_engine_of_the_closed_panel_is_told_where_that_is_opened(tmp_path: Path) -> None:
+    with (
+        running(source="test:thermal?size=160x128&rate=25&live=1", engine="reference:thermal") as run,
+        opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab,
+    ):
+        summary = "document.querySelector('#more summary').textContent === '{}'"
+        tab.wait_for(summary.format("more engines: reference thermal") + " && !at('more').open")
+        assert run.change(engine="palette:lava")[0] == 200
+        tab.wait_for(summary.format("more engines"))
+
+
+@pytest.mark.gst
+@pytest.mark.browser
 def test_a_page_for_looking_only_has_the_scale_and_begins_with_the_wipe_too(tmp_path: Path) -> None:
     output = OutputOptions(page_control=False)
     source = "test:thermal?size=160x128&rate=25&live=1"
