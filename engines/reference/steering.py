@@ -20,7 +20,7 @@ from irchroma.engines.recolor.recoloring import SURE
 from irchroma.engines.reference import registration, structure
 from irchroma.engines.reference.foreground import ForegroundMarker
 from irchroma.engines.reference.laid import Laid, Laying, Scenery, by_steady_light, in_calm_colors
-from irchroma.engines.reference.pictures import Reference, load_references
+from irchroma.engines.reference.pictures import AUTO, Reference, load_references
 from irchroma.engines.reference.shown import Taken, kept, shown_alone
 from irchroma.engines.reference.worth import Compared
 
@@ -35,7 +35,8 @@ frames of one view have hundreds."""
 FOLLOW_S, BELIEVED_PX = 0.25, 0.8
 """A camera that has moved by fewer work pixels since it was last followed is taken to stand, for so long."""
 RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
-"""Until another attempt when no reference fits what the camera shows; doubles from attempt to attempt."""
+"""Until another attempt when no reference fits what the camera shows; doubles from attempt to attempt.
+Of references that the scene chooses it is not said before the third, 3 s after a cut: to choose takes 1.5."""
 RENEW_S = 10.0
 """After which an alignment is looked at again: light wanders, lenses drift."""
 FADE_S = 0.6
@@ -344,7 +345,9 @@ class ReferenceSteering:
             self._marked = None
             moody = self.options.careful and self.options.weight > 0
             used = "the mood of the first is taken, no more" if moody else "the network's color is used"
-            self._tell(logging.WARNING, f"no reference is of this scene ({looked.lacking}): {used}")
+            chosen = self.options.path == AUTO and self.options.steady
+            if not chosen or self._wait_ns > 2 * RETRY_S * 1e9:
+                self._tell(logging.WARNING, f"no reference is of this scene ({looked.lacking}): {used}")
             return False
         if placed.since_ns != pts_ns and not self._follow(placed, luma, field, pts_ns):
             return False  # the view has changed meanwhile

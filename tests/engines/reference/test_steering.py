@@ -200,6 +200,23 @@ def test_with_a_picture_of_another_scene_nothing_changes_at_all(
     assert said in caplog.text
 
 
+@pytest.mark.parametrize("right_one", [True, False])
+def test_a_reference_that_the_scene_chooses_is_said_to_be_of_another_only_once_the_choice_stands(
+    right_one: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    rgb, infrared = daytime_scene.draw(3)
+    other, _ = daytime_scene.draw(4)
+    steering = ReferenceSteering(ReferenceOptions(AUTO), [as_reference(other)])
+    before = gray_color(infrared)
+    for number in range(20):
+        if number == 7 and right_one:
+            steering.exchange([as_reference(rgb)])
+        steering.apply(infrared, *before, round(number * 0.2e9))
+        if number < 15:
+            assert "no reference" not in caplog.text
+    assert [record.message[:12] for record in caplog.records] == ["no reference"] * (not right_one)
+
+
 def test_what_the_reference_does_not_show_keeps_the_color_of_the_network() -> None:
     rgb, infrared = daytime_scene.draw(3, pieces=16)
     with_person = infrared.copy()
