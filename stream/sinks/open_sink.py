@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from irchroma.stream.errors import SinkError
+from irchroma.stream.ipv6 import bracket_hint
 from irchroma.stream.protocols import FrameSink
 from irchroma.stream.secret_keys import NAME_KEYS, SECRET_KEYS
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
@@ -381,6 +382,7 @@ def _split(text: str, default_port: int) -> tuple[SplitResult, int]:
     except ValueError as error:
         raise SinkError(
             f"{public(text)}: expected an address like {text.partition(':')[0]}://:{default_port}"
+            + bracket_hint(public(text))
         ) from error
 
 

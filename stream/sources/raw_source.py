@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost, StreamOptionError
 from irchroma.stream.frame import Frame
 from irchroma.stream.gstreamer.door import EndOfStream, GstFailure, modules
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Sample
+from irchroma.stream.ipv6 import bracket_hint
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sources.addresses import why_unreachable
 from irchroma.stream.sources.gst_source import GstSource, PictureOptions, Pixels, SourcePlan
@@ -105,6 +106,14 @@ def _value(key: str, text: str) -> Any:
     return name
 
 
+def _is_whole(net: SplitResult) -> bool:
+    """Whether it has a host and a port."""
+    try:
+        return bool(net.hostname and net.port)
+    except ValueError:
+        return False
+
+
 class RawSource(GstSource):
     """A `FrameSource`: raw frames one after the other; the n-th has the time n / rate."""
 
@@ -113,8 +122,8 @@ class RawSource(GstSource):
         super().__init__(pictures)
         self._place, self._layout = parse_raw_address(text)
         self._net = urlsplit(self._place) if self._place.startswith("tcp://") else None
-        if self._net is not None and not (self._net.hostname and self._net.port):
-            raise StreamOptionError(f"{self._place}: expected tcp://host:port")
+        if self._net is not None and not _is_whole(self._net):
+            raise StreamOptionError(f"{self._place}: expected tcp://host:port{bracket_hint(self._place)}")
         self._name = "standard input" if self._place == "-" else self._place
         self._connection: socket.socket | None = None
         self._piped_bytes, self._over = 0, False  # of standard input, whose bytes come once

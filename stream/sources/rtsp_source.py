@@ -12,6 +12,7 @@ from irchroma.stream.frame import SOUND_HZ
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import GstFailure, structure_of
 from irchroma.stream.gstreamer.pipeline import add_branch
+from irchroma.stream.ipv6 import bracket_hint
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.remarks import remark
 from irchroma.stream.sources.addresses import (
@@ -132,7 +133,8 @@ class RtspSource(GstSource):
             parts = urlsplit(self._address)
             self._host, self._port = parts.hostname or "", parts.port or _DEFAULT_PORTS.get(parts.scheme, 554)
         except ValueError as error:
-            raise SourceError(f"{self._name}: expected rtsp://host:port/path ({error}){self._hint}") from None
+            why = bracket_hint(self._address) or f" ({error})"
+            raise SourceError(f"{self._name}: expected rtsp://host:port/path{why}{self._hint}") from None
         if not self._host:
             raise SourceError(f"{self._name}: expected rtsp://host:port/path, got no host{self._hint}")
         self.open_timeout_s = self._options.timeout_s + 5.0

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from irchroma.stream.errors import SourceError, SourceFormatError, SourceLost, SourceRefused
 from irchroma.stream.gstreamer.door import GstFailure, modules, post_error
 from irchroma.stream.gstreamer.pipeline import Pipeline
+from irchroma.stream.ipv6 import bracket_hint
 from irchroma.stream.sources.addresses import (
     broken_format,
     masked,
@@ -65,7 +66,7 @@ class TransportSource(_NetworkSource):
         except ValueError:
             self._port = 0
         if not self._port or (self._scheme == "tcp" and not self._host):
-            raise SourceError(f"{self._name}: expected {self._scheme}://host:port")
+            raise SourceError(f"{self._name}: expected {self._scheme}://host:port{bracket_hint(address)}")
         self._keys = dict(parse_qsl(parts.query))
         for key in self._keys:
             if self._scheme != "srt" or key not in _SRT_KEYS:
@@ -130,7 +131,7 @@ class HttpSource(_NetworkSource):
         except ValueError:
             self._host = ""
         if not self._host:
-            raise SourceError(f"{self._name}: expected http://host:port/path")
+            raise SourceError(f"{self._name}: expected http://host:port/path{bracket_hint(self._url)}")
 
     def plan(self) -> SourcePlan:
         properties: dict[str, Any] = {"location": self._url, "timeout": _SILENCE_S, "retries": 0}

@@ -246,6 +246,7 @@ def test_a_wrong_size_is_noticed(tmp_path: Path) -> None:
         ("raw:x.bin?size=4x4&format=gray17", "bad value 'gray17' of 'format'"),
         ("raw:x.bin?size=4x4&rate=0", "bad value '0' of 'rate'"),
         ("raw:tcp://host?size=4x4", "expected tcp://host:port"),
+        ("raw:tcp://fe80::1:5000?size=4x4", r"expected tcp://host:port \(.*: tcp://\[fe80::1\]:5000\)$"),
     ],
 )
 def test_an_address_that_leaves_something_open_is_refused(text: str, words: str) -> None:
