@@ -149,8 +149,11 @@ def open_engine(
 
     options = colorizer_options(config, shared, failed, info)
     engine = catalog.with_band(config.engine, band_of(config, info.counts))
-    if config.engine == "auto":
-        log.info("engine auto: %s, as the source gives %s", engine, "counts" if info.counts else "luma")
+    if engine != config.engine:
+        gives, other = ("counts", "nir") if info.counts else ("luma", "thermal")
+        other = catalog.with_band(config.engine, other)
+        told = "engine %s: %s, as the source gives %s; for the other band --engine %s"
+        log.info(told, config.engine, engine, gives, other)
     colorizer = open_colorizer(engine, fitted(engine, config, info, options, governor))
     if isinstance(colorizer, NeuralColorizer):
         colorizer.prepare(info.size)

@@ -147,12 +147,12 @@ def _require_output(text: str) -> None:
             raise ConfigError(f"--to {text}: {there} is a file, expected a folder")
         if not os.access(there, os.W_OK | os.X_OK):
             raise ConfigError(f"--to {text}: nothing may be written to {there}")
-    elif served := re.match(r"(?:http|rtsp)://:(\d+)/", place):
-        host = urlsplit(text).hostname or ""
-        if not may_listen(host, int(served[1])):
+    elif served := re.match(r"(http|rtsp|srt)://:(\d+)(?:/|$)", place):
+        host, port, udp = urlsplit(text).hostname or "", int(served[2]), served[1] == "srt"
+        if not may_listen(host, port, udp):
             raise ConfigError(
-                f"--to {public(text)}: port {served[1]} is in use, perhaps by another run: take another port"
-                + (" (a server elsewhere is publish+rtsp://host:port/path)" if host else "")
+                f"--to {public(text)}: port {port} is in use, perhaps by another run: take another port"
+                + (" (a server elsewhere is publish+rtsp://host:port/path)" if host and not udp else "")
             )
 
 

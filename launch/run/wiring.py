@@ -85,7 +85,7 @@ def build_loop(
     engines = RunEngines(config, shared, governor, references_of(config))
     masks = _privacy(config, camera)
     control = engines.control = RunControl(config, composer, engines.choose, engines.references, masks)
-    composer.scale_of = control.color_scale
+    composer.scale_of, composer.is_timed = control.color_scale, lambda: not control.is_recording
     control.reread = reread.take if reread is not None else None
     thermometer = thermometer_of(config, shared.name)
     if thermometer is not None:
@@ -106,7 +106,9 @@ def build_loop(
         PrivateComposer(engines.by_day(composer), masks, _own_palette(config)), recorder
     )
     seen = engines.by_scene(engines.facts)
-    engines.watch = FlickerWatch(BandDoubt(seen) if config.engine == "auto" else seen)
+    thermal = catalog.with_band(config.engine, "thermal")
+    assumed = config.engine in ("auto", catalog.REFERENCE.name)  # the band
+    engines.watch = FlickerWatch(BandDoubt(seen, thermal) if assumed else seen)
     writers = [_writer(text, sinks, recorder if text == evidence else None) for text in config.to]
     writers += [SinkWriter(sink, label) for label, sink in (extra_sinks or {}).items()]
     watches = _watches(config) + ([thermometer] if thermometer is not None else [])

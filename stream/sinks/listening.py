@@ -51,17 +51,23 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def may_listen(host: str, port: int) -> bool:
+def may_listen(host: str, port: int, udp: bool = False) -> bool:
     """False where somebody has the port of this machine; a server's own try tells of everything else.
 
     Args:
-        host: as given; empty for this machine alone.
+        host: as given; empty for this machine alone, of UDP for all of its addresses.
         port: a TCP port.
+        udp: it is one of UDP.
     """
-    for address in hosts(host, protected=False):
+    for address in ("0.0.0.0",) if udp and not host else hosts(host, protected=False):
         try:
-            family = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0][0]
-            socket.create_server((address, port), family=family).close()
+            kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
+            family, *_, place = socket.getaddrinfo(address, port, type=kind)[0]
+            if udp:
+                with socket.socket(family, kind) as probe:  # libsrt's own shares a port with others of libsrt
+                    probe.bind(place)
+            else:
+                socket.create_server((address, port), family=family).close()
         except (OSError, OverflowError, ValueError) as error:
             if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
                 return False

@@ -29,6 +29,7 @@ class ViewComposer:
         view: what the picture shows; any thread may put another one there.
         celsius_of: what so many counts are in degrees; None: by the camera's scale, where there is one.
         scale_of: says which color stands for which value, None where none does; asked a few times a second.
+        is_timed: says whether readings have that time of a frame; None for always.
         latency_ms: from a frame's arrival until its picture is ready, smoothed over some 20 frames.
 
     Args:
@@ -48,6 +49,7 @@ class ViewComposer:
         self.latency_ms = 0.0
         self.celsius_of: Callable[[float], float] | None = None
         self.scale_of: Callable[[], ColorScale | None] | None = None
+        self.is_timed: Callable[[], bool] | None = None
         self._scale: ColorScale | None = None
         self._scale_s = -math.inf
         self._osd = Osd(osd or OsdOptions())
@@ -122,11 +124,12 @@ class ViewComposer:
             warm = self.celsius_of
             spot = read_spot(job.frame.pixels, gain=self._gain, offset=self._offset, celsius_of=warm)
         now_s = time.monotonic()
+        timed = "latency" in show and (self.is_timed is None or self.is_timed())
         if "scale" in show and self.scale_of is not None and now_s - self._scale_s > _SCALE_EVERY_S:
             self._scale, self._scale_s = self.scale_of(), now_s
         return Readings(
             rate_hz=job.rate_hz,
-            latency_ms=(time.monotonic_ns() - job.frame.arrival_ns) / 1e6,
+            latency_ms=(time.monotonic_ns() - job.frame.arrival_ns) / 1e6 if timed else None,
             engine=job.engine,
             time=time.strftime("%Y-%m-%d %H:%M:%S") if "time" in show else None,
             spot=spot,

@@ -138,9 +138,14 @@ class RunControl:
 
     @property
     def latency_ms(self) -> float | None:
-        """From a frame's arrival to its picture; None of a recording, whose frames wait for their time."""
+        """From a frame's arrival to its picture; None of a recording."""
+        return None if self.is_recording else round(self._composer.latency_ms, 1)
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether frames wait for their time in the queue, which says nothing of the work."""
         info = self.loop.reader.info if self.loop is not None else None
-        return None if info is not None and not info.live else round(self._composer.latency_ms, 1)
+        return info is not None and not info.live
 
     @property
     def scale(self) -> dict[str, Any] | None:

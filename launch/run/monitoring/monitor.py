@@ -40,6 +40,7 @@ _LOOK_EVERY, _LOOK_EVERY_ON_DEVICE = 11, 31
 Primes: a network that runs at every second to fourth frame is seen at each of its own frames in turn."""
 _SETTLE_LOOKS = 5
 _BELIEVED, _DOUBT_EVERY, _MOST_DOUBTS = 0.15, 15, 5
+_NIR = ("nir", "reference nir")
 _LONGEST_QUIET_S = 60.0  # about frames that are dropped all the time
 
 
@@ -323,13 +324,14 @@ class BandDoubt:
     this is a hint. By night, beneath lamps, a thermal camera's are mostly not told so.
     """
 
-    def __init__(self, composer: Composer) -> None:
-        self._composer = composer
+    def __init__(self, composer: Composer, thermal: str = "thermal") -> None:
+        """`thermal`: the engine that thermal video had to be given."""
+        self._composer, self._thermal = composer, thermal
         self._frames = self._doubts = 0
 
     def compose(self, job: Job) -> Picture:
         colored = job.colored
-        if self._doubts < _MOST_DOUBTS and colored is not None and job.engine.startswith("nir"):
+        if self._doubts < _MOST_DOUBTS and colored is not None and job.engine.startswith(_NIR):
             if self._frames % _DOUBT_EVERY == 0:
                 self._look(colored)
             self._frames += 1
@@ -344,7 +346,8 @@ class BandDoubt:
         if self._doubts == _MOST_DOUBTS:
             log.warning(
                 "hardly any of the color is believed: the engine knows near infrared outdoors, which 8-bit"
-                " video is taken for; if this is thermal, say --engine thermal"
+                " video is taken for; if this is thermal, say --engine %s",
+                self._thermal,
             )
 
     def no_signal(self, silent_s: float, reason: str) -> Picture:

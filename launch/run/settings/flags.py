@@ -136,7 +136,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "--osd",
             "osd.show",
-            "readings on the picture: rate, latency, engine, time, spot, camera, scale",
+            "readings on the picture: rate, latency (of live sources), engine, time, spot, camera, scale",
             bool,
             _READINGS,
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,29 +13,35 @@ import pytest
 from irchroma.engines.palette.gray import GrayColorizer
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
+from irchroma.launch.run.engines import open_engine
 from irchroma.launch.run.monitoring.monitor import BandDoubt, Monitor
 from irchroma.launch.run.outputs import require_outputs
 from irchroma.launch.run.settings.options import RunConfig, load
+from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import SinkError
 from irchroma.stream.frame import Frame
-from irchroma.stream.loop.fakes import MemorySource
+from irchroma.stream.loop.fakes import MemorySink, MemorySource
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.writer import SinkWriter
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import Job, VideoInfo
 from irchroma.stream.sinks.null_sink import NullSink
 from irchroma.stream.view.composer import ViewComposer
+from irchroma.stream.view.osd import OsdOptions
 
 GOOD = "test:nir?size=64x48&frames=3"
 
 
-@pytest.mark.parametrize("kind", ["http", "rtsp"])
+@pytest.mark.parametrize("kind", ["http", "rtsp", "srt"])
 def test_a_port_that_is_taken_is_said_once_and_before_the_work(
     kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
+    with socket.socket(type=socket.SOCK_DGRAM if kind == "srt" else socket.SOCK_STREAM) as other:
+        other.bind(("127.0.0.1", 0))
+        if kind != "srt":
+            other.listen()
         port = other.getsockname()[1]
-        to = f"{kind}://:{port}/" + ("gate" if kind == "rtsp" else "")
+        to = f"{kind}://:{port}" + {"http": "/", "rtsp": "/gate", "srt": ""}[kind]
         assert main(["run", GOOD, "--to", to]) == 1
         told = f"--to {to}: port {port} is in use, perhaps by another run: take another port"
         assert capsys.readouterr().err == f"irchroma run: {told}\n"
@@ -80,6 +87,41 @@ def test_an_engine_that_colors_by_a_reference_says_that_it_has_none(tmp_path: Pa
     assert "engine reference:thermal has no picture to color by" in told[0]["text"]
 
 
+@pytest.mark.parametrize(
+    ("engine", "told"),
+    [
+        ("auto", "engine auto: nir, as the source gives luma; for the other band --engine thermal"),
+        (
+            "reference",
+            "engine reference: reference:nir, as the source gives luma; for the other band --engine"
+            " reference:thermal",
+        ),
+        ("nir", None),
+        ("reference:nir", None),
+    ],
+)
+def test_which_band_is_taken_where_none_was_said_and_how_to_name_the_other(
+    engine: str, told: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    info = VideoInfo((64, 96), Fraction(25), live=False)
+    open_engine(RunConfig(source="night.mp4", to=("null",), engine=engine), info).close()
+    assert [one for one in caplog.messages if "other band" in one] == [told] * (told is not None)
+
+
+@pytest.mark.parametrize("live", [0, 1])
+def test_the_time_in_the_queue_of_a_recording_is_no_reading(live: int) -> None:
+    pictures = []
+    for show in (("latency",), ()):
+        sink = MemorySink()
+        config = RunConfig(
+            source=f"test:nir?size=160x120&frames=3&live={live}", to=(), engine="gray", osd=OsdOptions(show)
+        )
+        build_loop(config, extra_sinks={"kept": sink}).run()
+        pictures.append(sink.pictures[0])
+    assert np.array_equal(*pictures) != live
+
+
 class Shown:
     """What composes after the watch."""
 
@@ -107,15 +149,18 @@ class Believed:
         ("nir fast", [25, 25, 160, 25, 25, 25, 25, 25], False),
         ("nir fast", [None], False),
         ("thermal fast", [25], False),
+        ("reference nir + reference, openvino", [25], True),
+        ("reference thermal + reference, openvino", [25], False),
     ],
 )
 def test_video_that_the_network_for_near_infrared_believes_nothing_of_is_doubted_once(
     engine: str, levels: list[int | None], doubted: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watch, luma = BandDoubt(Shown()), np.zeros((4, 6), np.uint8)
+    said = "reference:thermal" if engine.startswith("reference") else "thermal"
+    watch, luma = BandDoubt(Shown(), said), np.zeros((4, 6), np.uint8)
     for number in range(150):
         colored = Believed(levels[number // 15 % len(levels)])
         job = Job(Frame(luma, number), luma, colored=colored, engine=engine, synthetic=True)
         assert watch.compose(job).size == (4, 6)
-    assert [one for one in caplog.messages if "--engine thermal" in one] == caplog.messages
+    assert [one for one in caplog.messages if one.endswith(f", say --engine {said}")] == caplog.messages
     assert len(caplog.messages) == doubted
