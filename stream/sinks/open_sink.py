@@ -380,10 +380,8 @@ def _split(text: str, default_port: int) -> tuple[SplitResult, int]:
         parts = urlsplit(text)
         return parts, default_port if parts.port is None else parts.port
     except ValueError as error:
-        raise SinkError(
-            f"{public(text)}: expected an address like {text.partition(':')[0]}://:{default_port}"
-            + bracket_hint(public(text))
-        ) from error
+        like = f"{text.partition(':')[0]}://:{default_port}{bracket_hint(public(text))}"
+        raise SinkError(f"{public(text)}: expected an address like {like}") from error
 
 
 def _nearest(scheme: str) -> str:
