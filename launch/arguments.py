@@ -62,18 +62,23 @@ class OneLineParser(argparse.ArgumentParser):
         found, extras = super().parse_known_args(args, namespace)
         if extras and " " in self.prog:  # a command: argparse would name the program's own help
             near = difflib.get_close_matches(extras[0].partition("=")[0], self._option_string_actions, 1, 0.7)
-            hint = f", did you mean {near[0]}?" if near else self._sink_of(extras)
+            meant = f", did you mean {near[0]}?" if near else self._sink_of(extras)
+            hint = self._behind_switch(extras) or meant
             self.error(f"unrecognized arguments: {' '.join(extras)}{hint}")
         return found, extras
 
-    def _sink_of(self, extras: Sequence[str]) -> str:
-        """`, did you mean --to x.mp4?`, where a command takes that and something else was said."""
+    def _behind_switch(self, extras: Sequence[str]) -> str:
+        """`: --osd takes no value`, where a word stands behind such a flag."""
         words = list(self._words)
         before = words[words.index(extras[0]) - 1] if extras[0] in words[1:] else ""
         switch = self._option_string_actions.get(before)
-        if switch is not None and switch.nargs == 0:
+        if switch is not None and switch.nargs == 0 and not extras[0].startswith("-"):
             chosen = f" ({switch.dest} of --config chooses)" if isinstance(switch.const, list) else ""
             return f": {before} takes no value{chosen}"
+        return ""
+
+    def _sink_of(self, extras: Sequence[str]) -> str:
+        """`, did you mean --to x.mp4?`, where a command takes that and something else was said."""
         if "--to" not in self._option_string_actions:
             return ""
         if extras[0] in ("-o", "--out", "--output"):

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 POSSIBLE = (-73.0, 3000.0)
 """Degrees Celsius of what thermal cameras see; 200 K is a clear sky's."""
 
+_DOUBT_EVERY, _MOST_DOUBTS = 5, 5  # a camera's first frames may be blank
+
 Rgb = NDArray[np.uint8]
 _LUT16 = int(cv2.__version__.split(".")[0]) >= 5  # cv2.LUT takes 16-bit indices from OpenCV 5 on
 
@@ -94,7 +96,8 @@ class PaletteColorizer:
         self._by_luma = np.ascontiguousarray(by_luma)[:, None]  # (256, 1, 3)
         self._by_counts = by_counts
         self._done: deque[PaletteColored] = deque()
-        self._closed = self._looked = False
+        self._closed = False
+        self._frames = self._doubts = 0
 
     def _shades_for(self, isotherm: Isotherm, shown: list[Table]) -> Table:
         """(256, 3) colors of marked pixels by luma, so that what is marked keeps its detail.
@@ -146,9 +149,10 @@ class PaletteColorizer:
                 "palette span and isotherms in counts or degrees need a 16-bit source, this one gives"
                 " 8-bit luma: give bounds in luma, for instance above=220luma"
             )
-        if not self._looked and counts is not None:
-            self._looked = True
-            self._doubt_scale(counts)
+        if counts is not None and self._doubts < _MOST_DOUBTS:
+            if self._frames % _DOUBT_EVERY == 0:
+                self._doubt_scale(counts)
+            self._frames += 1
         if self._by_counts is None and not self._marks:
             self._done.append(PaletteColored(luma, self._by_luma))
             return
@@ -161,13 +165,17 @@ class PaletteColorizer:
         self._done.append(PaletteColored(None, self._by_luma, rgb))
 
     def _doubt_scale(self, counts: NDArray[np.uint16]) -> None:
-        """Say so where bounds in degrees go by a scale by which the whole picture is nowhere on Earth."""
+        """Say so, once, where by the scale of degrees several pictures in a row are nowhere on Earth."""
         options = self.options
         asked = [isotherm.unit for isotherm in options.isotherms] + [options.span_unit]
         if options.gain is None or "celsius" not in asked:
             return
-        low, high = (float(value) * options.gain + options.offset for value in (counts.min(), counts.max()))
-        if high < POSSIBLE[0] or low > POSSIBLE[1]:
+        darkest, brightest = float(counts.min()), float(counts.max())
+        if darkest == brightest:  # a frame of one level shows no scene
+            return
+        low, high = (value * options.gain + options.offset for value in (darkest, brightest))
+        self._doubts = self._doubts + 1 if high < POSSIBLE[0] or low > POSSIBLE[1] else 0
+        if self._doubts == _MOST_DOUBTS:
             log.warning(
                 "by gain %g and offset %g the picture is %.0f to %.0f °C: is the gain right?"
                 " a camera that counts hundredths of a kelvin has gain=0.01,offset=-273.15",
@@ -206,7 +214,6 @@ def colors_of_ramp(options: PaletteOptions, ends: tuple[float, float] | None, st
     if ends is not None:
         counts = np.clip(np.rint(np.linspace(*ends, steps)), 0, 65535).astype(np.uint16)[None]
     colorizer = PaletteColorizer(options)
-    colorizer._looked = True  # a ramp is no scene
     colorizer.submit(luma, 0, counts=counts)
     return np.asarray(colorizer.collect().rgb[0], np.uint8)
 

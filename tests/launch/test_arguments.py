@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from irchroma.launch.cli import main
+from irchroma.stream.view.osd import READINGS
 
 
 @pytest.mark.parametrize(
@@ -55,8 +56,12 @@ def test_without_a_word_the_commands_are_listed(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--osd", "time"], "time: --osd takes no value (osd.show of --config chooses)"),
+        *(
+            (["--osd", word], f"{word}: --osd takes no value (osd.show of --config chooses)")
+            for word in READINGS
+        ),
         (["--quiet", "x"], "x: --quiet takes no value"),
+        (["--osd", "--qiet"], "--qiet, did you mean --quiet?"),
         (["x.mp4"], "x.mp4, did you mean --to x.mp4?"),
     ],
 )

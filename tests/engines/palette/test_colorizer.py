@@ -210,13 +210,27 @@ def test_a_1080p_frame_is_colored_in_time() -> None:
     assert np.median(spent) < 6  # twice the aim of 3 ms, for a busy machine
 
 
-@pytest.mark.parametrize(("gain", "doubted"), [(0.04, False), (0.001, True), (1.0, True)])
-def test_a_scale_by_which_all_of_a_picture_is_nowhere_on_earth_is_doubted_once(
-    gain: float, doubted: bool, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("gain", "offset", "counts", "doubted"),
+    [
+        (0.04, -273.15, [COUNTS], False),
+        (0.001, -273.15, [COUNTS], True),
+        (1.0, -273.15, [COUNTS], True),
+        (0.01, -273.15, [np.zeros_like(COUNTS)], False),
+        (1.0, -273.15, [COUNTS % 7 + 300] + [COUNTS] * 9, True),  # begins with a frame that could be
+        (0.04, -273.15, [COUNTS // 100] * 4 + [COUNTS], False),
+    ],
+)
+def test_a_scale_by_which_pictures_are_nowhere_on_earth_is_doubted_once(
+    gain: float,
+    offset: float,
+    counts: list[NDArray[np.uint16]],
+    doubted: bool,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    colorizer = PaletteColorizer(palette_from_name(f"palette:above=37C,gain={gain},offset=-273.15"))
-    for number in range(3):
-        colorizer.submit(LUMA, number, counts=COUNTS)
+    colorizer = PaletteColorizer(palette_from_name(f"palette:above=37C,gain={gain},offset={offset}"))
+    for number in range(100):
+        colorizer.submit(LUMA, number, counts=counts[number // 5 % len(counts)])
         colorizer.collect()
     assert [one.levelname for one in caplog.records] == ["WARNING"] * doubted
     assert all("is the gain right?" in one.getMessage() for one in caplog.records)

@@ -40,8 +40,10 @@ function tell(figures) {
 }
 
 async function look() {
+  let reached = false;
   try {
     const begun = performance.now(), known = wishes, answer = await answered("stats.json");
+    reached = true;
     if (answer.status === 401) { location.reload(); return; }
     if (!answer.ok) throw new Error();
     const figures = await answer.json();
@@ -56,9 +58,9 @@ async function look() {
     drawn = "";
   } catch (error) {
     gone = gone || Date.now();
-    const over = ending && error.name !== "TimeoutError";              // who hangs has not ended
+    const over = ending && !reached && error.name !== "TimeoutError";   // who hangs or answers otherwise has not ended
     at("state").textContent = over ? "ended" : "no server";
-    at("why").textContent = over ? "The run of this recording has ended, and its last picture stands. A new run at this address is shown."
+    at("why").textContent = over ? "The run of this recording has ended, or cannot be reached. The last picture stands, and a new run at this address is shown."
       : "The server does not answer since " + new Date(gone).toLocaleTimeString()
         + " (" + time((Date.now() - gone) / 1000) + "). This page tries again.";
     document.body.classList.toggle("over", over);

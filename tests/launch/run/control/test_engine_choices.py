@@ -134,6 +134,10 @@ def test_the_end_of_a_recording_is_no_fault_of_the_server(tmp_path: Path, ends: 
     with opened(f"http://127.0.0.1:{camera.port}/gate/", tmp_path / "profile") as tab:
         tab.wait_for("typeof ending !== 'undefined' && at('state').textContent === 'live'")
         tab.wait_for(f"ending === {str(ends).lower()}")
+        camera.told["since"] = object()  # an answer that is none of the end of a run
+        tab.wait_for("at('state').textContent === 'no server'")
+        del camera.told["since"]
+        tab.wait_for("at('state').textContent === 'live'")
         camera.close()
         tab.wait_for(f"at('state').textContent === '{state}'")
         assert tab.value("at('why').textContent.startsWith('The run of this recording has ended')") is ends
