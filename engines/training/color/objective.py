@@ -272,7 +272,11 @@ class Objective:
         batch: Batch,
         lesson: Lesson | None = None,
     ) -> tuple[Tensor, dict[str, float]]:
-        """The loss to go down, and its parts for the log; where a lesson is held, it is the truth."""
+        """The loss to go down, and its parts for the log.
+
+        Where a lesson is held its tone is the truth, and no color and no doubt of the batch counts; the
+        sensor's detail is asked for there as elsewhere, and the doubt is free to move.
+        """
         truth = rgb_to_ycc(batch.rgb)
         goal_tone = truth[:, 0:1] if lesson is None else lesson.instead_of(truth[:, 0:1])
         goal_low = blur(goal_tone, DETAIL_SIGMA)

@@ -41,7 +41,9 @@ def test_the_soil_is_held_but_not_the_sky_nor_its_border_nor_a_tree_before_it() 
 def test_a_composite_is_held_where_it_is_as_its_foreground_was(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, share in zip(("SWAP", "CROWNS", "RIDGE"), (1.0, 1.0, 0.0), strict=True):
         monkeypatch.setattr(f"irchroma.engines.training.color.compositing.{name}", share)
-    known = replace(_pair(CROWN, tree=False), held=np.full((SIDE, SIDE), 255, np.uint8))
+    own = np.full((SIDE, SIDE), 255, np.uint8)
+    own[-20:, -20:] = 0
+    known = replace(_pair(CROWN, tree=False), held=own)
     compositor = Compositor([known], np.ones(1))
     assert compositor.able
     for seed in range(4):
@@ -51,5 +53,6 @@ def test_a_composite_is_held_where_it_is_as_its_foreground_was(monkeypatch: pyte
         assert moved.any()
         assert made.held[cv2.erode(moved.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0].max() < 64
         assert made.held[-1, :20].min() == 255
+        assert made.held[-20:, -20:].max() == 0, "what is free in the foreground is free in the composite"
     bare = Compositor([replace(known, held=None)], np.ones(1)).picture(np.random.default_rng(0))
     assert bare.held is None

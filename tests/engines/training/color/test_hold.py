@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,8 +22,17 @@ from irchroma.engines.training.color.augmentation import Crop  # noqa: E402
 from irchroma.engines.training.color.batch import Batch, Sample, stack  # noqa: E402
 from irchroma.engines.training.color.echo import with_echoes  # noqa: E402
 from irchroma.engines.training.color.hold import TONE, Hold  # noqa: E402
-from irchroma.engines.training.color.nir import NirRecipe  # noqa: E402
-from irchroma.engines.training.color.objective import ChromaClasses  # noqa: E402
+from irchroma.engines.training.color.nir import (  # noqa: E402
+    EXTRA_SHARE,
+    LEAST_SHARE,
+    PROXY_SHARE,
+    NirRecipe,
+)
+from irchroma.engines.training.color.objective import (  # noqa: E402
+    ChromaClasses,
+    Objective,
+    ObjectiveWeights,
+)
 from irchroma.engines.training.coloring_network import ColorNetwork, tone_of  # noqa: E402
 from irchroma.engines.training.export import ExportOptions, export  # noqa: E402
 from irchroma.engines.training.loop import Training, TrainOptions, load_weights  # noqa: E402
@@ -82,12 +93,14 @@ def _moved(out: Path, begun: Path, hold: Path | None) -> np.ndarray:
 
 
 @pytest.fixture
-def begun(tmp_path: Path) -> Path:
+def begun(tmp_path: Path) -> Iterator[Path]:
     """A checkpoint of a network that has learned nothing."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     training = Training(Reds(_reds()), TrainOptions(tmp_path / "begun", steps=1))
     training.save()
-    return training.checkpoint
+    yield training.checkpoint
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.timeout(300)
@@ -130,6 +143,35 @@ def test_the_recipe_holds_the_ground_of_its_pairs_if_it_is_asked_to(pairs: Path,
     plain = NirRecipe(pairs, cooperative=False, cache=tmp_path).batch(6, SIDE, 0.0, np.random.default_rng(0))
     assert float(plain.held.max()) == 0.0
     assert torch.equal(plain.rgb, batch.rgb)
+
+
+def test_what_is_nothing_new_is_held_everywhere_and_the_proxy_task_keeps_its_share(
+    pairs: Path, tmp_path: Path
+) -> None:
+    extra = NirRecipe(pairs, cooperative=False, cache=tmp_path).pairs
+    for hold in (True, False):
+        recipe = NirRecipe(pairs, False, tmp_path, extra=extra, turned=True, hold=hold)
+        recipe.pairs = [replace(pair, held=np.zeros_like(pair.ir)) for pair in recipe.pairs]
+        recipe.cooperative, recipe.proxies = True, extra
+        batch = recipe.batch(60, SIDE, 1.0, np.random.default_rng(0))
+        held = int((batch.held.amin((1, 2, 3)) == 1.0).sum())
+        assert held == pytest.approx(60 * (PROXY_SHARE + EXTRA_SHARE) * hold, abs=4)
+    assert LEAST_SHARE < 0.5, "without a hold the proxy task's share falls"
+
+
+def test_where_all_is_held_the_truth_is_the_lesson_s_and_no_color_is_learned(begun: Path) -> None:
+    network = ColorNetwork()
+    load_weights(network, begun)
+    lesson = Hold(network)(batch := _reds())
+    lesson = replace(lesson, places=torch.ones_like(lesson.places))
+    objective = Objective(ChromaClasses(), ObjectiveWeights())
+    with torch.no_grad():
+        said = {"best": lesson.said}
+        held, free = (objective(network, said, batch, one)[1] for one in (lesson, None))
+    for part in ("tone", "edges", "local", "structure"):
+        assert held[f"best.{part}"] < 0.1 * free[f"best.{part}"], part
+    for part in ("chroma", "hue", "classes"):
+        assert held[f"best.{part}"] == 0.0 < free[f"best.{part}"], part
 
 
 def test_an_echo_is_held_where_its_sample_is() -> None:
