@@ -294,7 +294,8 @@ class Training:
         # A start says which layers stay as they are, and whose confidence is kept.
         start = None if self.options.start is None else self.options.start.name
         hold = None if self.options.hold is None else self.options.hold.name
-        return {"side": sides, "start": start, "hold": hold} | own
+        sizes = " ".join(self.options.sizes)
+        return {"side": sides, "sizes": sizes, "start": start, "hold": hold} | own
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)

@@ -346,7 +346,8 @@ class BandDoubt:
         if self._doubts == _MOST_DOUBTS:
             log.warning(
                 "hardly any of the color is believed: the engine knows near infrared outdoors, which 8-bit"
-                " video is taken for; if this is thermal, say --engine %s",
+                " video is taken for, and neither rooms nor overexposed pictures; if this is thermal,"
+                " say --engine %s",
                 self._thermal,
             )
 

@@ -265,7 +265,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
     "source": (
         Flag("--latency", "input.rtsp.latency_ms", "buffer of RTSP sources, milliseconds", int, metavar="MS"),
         Flag("--transport", "input.rtsp.transport", "RTSP transport: auto, tcp, udp"),
-        Flag("--rate", "input.picture_rate", "pictures a second of folders, arrays", rate, metavar="FPS"),
+        Flag("--rate", "input.picture_rate", "pictures a second of folders (25)", rate, metavar="FPS"),
         Flag("--loop", "input.loop", "begin a file or a folder again at its end, until stopped", bool),
         Flag(
             "--stall",

@@ -34,9 +34,9 @@ const wipes = () => own.view === "wipe" || sent_wipe();
 function open_as() {                       // the page of a wipe begins with a line of its own, which can be dragged
   if (opened) return;
   opened = true;
-  if (sent.view !== "wipe" || own.view !== "run") return;
-  own.wipe = sent.wipe;
-  look_at("wipe");
+  if (!sent_wipe() && !(sent.view === "wipe" && own.view === "wipe")) return;
+  own.wipe = sent.wipe;                    // after a reload, too, as the address names the view alone
+  if (own.view === "run") look_at("wipe"); else compose();
 }
 
 const guesses = () => !/^(palette|gray)/.test(engine);                 // false color is never unsure

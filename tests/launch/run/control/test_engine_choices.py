@@ -111,7 +111,11 @@ def test_a_page_for_looking_only_has_the_scale_and_begins_with_the_wipe_too(tmp_
         running(source=source, engine="palette:lava", output=output, view=ViewOptions("wipe", 0.3)) as run,
         opened(f"http://127.0.0.1:{run.port}/", tmp_path / "profile") as tab,
     ):
-        tab.wait_for("own.view === 'wipe' && own.wipe === 0.3 && !view.hidden && !line.hidden")
+        for again in (True, False):
+            tab.wait_for("own.view === 'wipe' && own.wipe === 0.3 && !view.hidden && !line.hidden")
+            if again:
+                tab.value("move(0.9), location.reload()")
+                tab.wait_for("typeof own !== 'undefined' && own.wipe !== 0.9")
         tab.wait_for("!at('bar').hidden && at('bar').lastElementChild.textContent.endsWith(' °C')")
 
 
