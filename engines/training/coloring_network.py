@@ -15,6 +15,8 @@ from torch.nn import functional
 from irchroma.engines.training.encoder import Encoder
 
 SIZES = ("nano", "fast", "best")
+TEACHER = "best"
+"""The size that teaches the others where they are trained together."""
 TEXTURE_PX = 5
 """Side of the windows whose standard deviation says what is textured and what is smooth."""
 RINGS = ((0.0, 1), (0.022, 8), (0.048, 12), (0.082, 16), (0.125, 20), (0.18, 20), (0.25, 16), (0.34, 12))

@@ -16,14 +16,14 @@ import torch
 from irchroma.engines.cache import replaced
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.training.color.batch import Batch, BatchThread
-from irchroma.engines.training.color.hold import TEACHER, Hold
+from irchroma.engines.training.color.hold import Hold
 from irchroma.engines.training.color.objective import (
     ChromaClasses,
     Objective,
     ObjectiveWeights,
     chroma_histogram,
 )
-from irchroma.engines.training.coloring_network import SIZES, ColorNetwork
+from irchroma.engines.training.coloring_network import SIZES, TEACHER, ColorNetwork
 from irchroma.engines.training.encoder import FIRST_STAGES, load_pretrained
 from irchroma.engines.training.export import beside, weights_of
 from irchroma.engines.training.pictures import Picture
@@ -75,7 +75,8 @@ class TrainOptions:
         balance: of the chroma classes, 0 to 1.
         start: weights to start from: a checkpoint, or a graph of `export`, whose other sizes lie beside it;
             None: ImageNet's.
-        hold: weights, as `start`, whose answers are kept where the recipe says so (`Hold`); None: none.
+        hold: weights, as `start`, whose answers are kept where the recipe says so (`Hold`): those of the size
+            that is trained alone, or else of `best`, which teaches the others; None: none.
         resume: go on from `out`'s checkpoint.
         sizes: exits to train.
         weights: of the objective's parts.
@@ -127,9 +128,10 @@ def load_weights(network: ColorNetwork, path: Path) -> None:
 def load_exported(network: ColorNetwork, path: Path) -> None:
     """Take the weights of a graph `NAME_SIZE.onnx` and of those of its other sizes that lie beside it.
 
-    The graphs of all sizes share one encoder, and each holds the decoder of its size. Decoders whose graph is
-    missing and the segmentation head keep their initial weights. The scales that an export folds into the
-    encoder's weights are ImageNet's, and are taken out again. The encoder's first layers are frozen.
+    The graphs of all sizes share one encoder, and each holds the decoder of its size. Where a size was
+    trained on alone their encoders differ, and the named graph's counts. Decoders whose graph is missing
+    and the segmentation head keep their initial weights. The scales that an export folds into the encoder's
+    weights are ImageNet's, and are taken out again. The encoder's first layers are frozen.
 
     Raises:
         EngineError: the graph is of another network.
@@ -137,8 +139,8 @@ def load_exported(network: ColorNetwork, path: Path) -> None:
     load_pretrained(network.encoder)
     known = network.state_dict()
     taken: set[str] = set()
-    for size in SIZES:
-        graph = beside(path, size)
+    for graph in (*(beside(path, size) for size in SIZES), path):
+        size = graph.stem.rpartition("_")[2]
         for name, values in (weights_of(graph) if graph.is_file() else {}).items():
             name = name.replace("decoder.", f"decoders.{size}.", 1)
             if name not in known:
@@ -174,7 +176,7 @@ class Training:
             load_weights(network, options.start)
         self.network: ColorNetwork = network.to(self.device, memory_format=torch.channels_last)
         self.average: ColorNetwork = copy.deepcopy(self.network).requires_grad_(False)
-        self.hold = None if options.hold is None else Hold(self._earlier(options.hold))
+        self.hold = None if options.hold is None else self._earlier(options.hold)
         encoder = list(self.network.encoder.parameters())
         others = [*self.network.decoders.parameters(), *self.network.segment.parameters()]
         groups = [{"params": encoder, "share": 0.3}, {"params": others, "share": 1.0}]
@@ -190,13 +192,14 @@ class Training:
         if options.resume:
             self._resume()
 
-    def _earlier(self, path: Path) -> ColorNetwork:
-        if path.suffix == ".onnx" and not beside(path, TEACHER).is_file():
-            raise EngineError(f"the answers of `{TEACHER}` are held, and there is no {beside(path, TEACHER)}")
+    def _earlier(self, path: Path) -> Hold:
+        size = self.options.sizes[0] if len(self.options.sizes) == 1 else TEACHER
+        if path.suffix == ".onnx" and not beside(path, size).is_file():
+            raise EngineError(f"the answers of `{size}` are held, and there is no {beside(path, size)}")
         network: ColorNetwork = ColorNetwork()
         load_weights(network, path)
         earlier: ColorNetwork = network.to(self.device, memory_format=torch.channels_last)
-        return earlier
+        return Hold(earlier, size)
 
     def progress(self, step: int) -> float:
         """How much of the budget is used at a step, 0 to 1; a function of the step alone."""

@@ -21,8 +21,6 @@ from torch.nn import functional
 from irchroma.engines.training.color.batch import Batch
 from irchroma.engines.training.coloring_network import WIDTHS, ColorNetwork, Prediction, tone_of
 
-TEACHER = "best"
-"""The size whose answers are held; it teaches the others."""
 CLASSES, COLOR, TONE = 1.0, 30.0, 8.0
 """What the classes' divergence, the shown chroma's L1 and the shown luma's count."""
 
@@ -75,16 +73,17 @@ class Hold:
 
     Args:
         network: the earlier one; kept, and changed no more.
+        size: whose answers.
     """
 
-    def __init__(self, network: ColorNetwork) -> None:
-        self.network = network.eval().requires_grad_(False)
+    def __init__(self, network: ColorNetwork, size: str) -> None:
+        self.network, self.size = network.eval().requires_grad_(False), size
 
     def __call__(self, batch: Batch) -> Lesson:
         """The answers to a batch on the network's device."""
         luma = batch.luma.contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), torch.autocast(luma.device.type, torch.bfloat16):
-            said = self.network(luma, (TEACHER,))[TEACHER]
-        scale = float(WIDTHS[TEACHER].stride)
+            said = self.network(luma, (self.size,))[self.size]
+        scale = float(WIDTHS[self.size].stride)
         full = functional.interpolate(said.tone.float(), scale_factor=scale, mode="bilinear")
         return Lesson(tone_of(full, batch.luma).clamp(0.0, 1.0), said, batch.held)

@@ -122,10 +122,19 @@ def test_exported_networks_are_gone_on_with_as_they_were(tmp_path: Path) -> None
     begun: ColorNetwork = ColorNetwork()
     load_weights(begun, tmp_path / "any_fast.onnx")  # the other size lies beside it
     luma = torch.rand(1, 1, 64, 96)
+    shown = {}
     for size in ("fast", "best"):
         with torch.no_grad():
-            was, now = (ColorAt(one, size).eval()(luma)[0] for one in (network, begun))
-        assert float((was - now).abs().max()) < TOLERANCE["float32"]
+            shown[size], now = (ColorAt(one, size).eval()(luma)[0] for one in (network, begun))
+        assert float((shown[size] - now).abs().max()) < TOLERANCE["float32"]
+    for parameter in network.parameters():
+        parameter.data += 0.02 * torch.randn_like(parameter)
+    export(network, tmp_path / "any_best.onnx", ExportOptions("best"))  # trained on alone: another encoder
+    with torch.no_grad():
+        shown["best"] = ColorAt(network, "best").eval()(luma)[0]
+        for size, answer in shown.items():
+            load_weights(begun, tmp_path / f"any_{size}.onnx")
+            assert float((answer - ColorAt(begun, size).eval()(luma)[0]).abs().max()) < TOLERANCE["float32"]
     for start, kept in ((tmp_path / "checkpoint.pt", False), (catalog.weights_path("thermal", "best"), True)):
         path = export(network, tmp_path / "again_fast.onnx", ExportOptions("fast"), start)
         assert ("trust_logit" in {one.name for one in onnx.load(str(path)).graph.node}) is kept

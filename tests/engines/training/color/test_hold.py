@@ -66,15 +66,15 @@ def _reds() -> Batch:
     return stack([Sample(seen, Crop({"ir": seen}, red.copy(), labels, held)) for seen in luma])
 
 
-def _moved(out: Path, begun: Path, hold: Path | None) -> np.ndarray:
+def _moved(out: Path, begun: Path, hold: Path | None, size: str) -> np.ndarray:
     """Mean change of what is shown after a few steps: [luma, chroma] by [in held places, in free ones]."""
     batch = _reds()
-    options = TrainOptions(out, steps=STEPS, batch=4, sides=(SIDE,), start=begun, hold=hold, sizes=("best",))
+    options = TrainOptions(out, steps=STEPS, batch=4, sides=(SIDE,), start=begun, hold=hold, sizes=(size,))
     training = Training(Reds(batch), options)
 
     def shown() -> tuple[Tensor, Tensor]:
         with torch.no_grad():
-            said = training.network(batch.luma, ("best",))["best"]
+            said = training.network(batch.luma, (size,))[size]
         full = [
             torch.nn.functional.interpolate(part, scale_factor=4.0)
             for part in (said.tone, training.objective.classes.mean(said.logits))
@@ -104,8 +104,11 @@ def begun(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.timeout(300)
-def test_what_is_held_stays_and_what_is_free_is_learned(tmp_path: Path, begun: Path) -> None:
-    kept, free = _moved(tmp_path / "held", begun, begun), _moved(tmp_path / "free", begun, None)
+@pytest.mark.parametrize("size", ["fast", "best"])
+def test_what_is_held_stays_and_what_is_free_is_learned(tmp_path: Path, begun: Path, size: str) -> None:
+    kept, free = (
+        _moved(tmp_path / name, begun, hold, size) for name, hold in (("held", begun), ("free", None))
+    )
     assert (kept[:, 0] < 0.25 * free[:, 0]).all(), (kept, free)
     assert (kept[:, 0] < 0.5 * kept[:, 1]).all(), kept
 
@@ -116,7 +119,7 @@ def test_a_lesson_of_the_same_answer_charges_for_nothing_and_frees_the_truth_onl
     network = ColorNetwork()
     load_weights(network, begun)
     batch = _reds()
-    lesson = Hold(network)(batch)
+    lesson = Hold(network, "best")(batch)
     mean = ChromaClasses().mean
     assert float(lesson.loss(mean, lesson.tone, lesson.said)) == pytest.approx(0.0, abs=1e-6)
     assert float(lesson.loss(mean, lesson.tone + 0.1, lesson.said)) == pytest.approx(0.05 * TONE, rel=1e-3)
@@ -126,12 +129,16 @@ def test_a_lesson_of_the_same_answer_charges_for_nothing_and_frees_the_truth_onl
     assert lesson.free(4).mean((0, 1, 2)).tolist() == [0.0] * (SIDE // 8) + [1.0] * (SIDE // 8)
 
 
-def test_weights_without_the_size_that_is_held_are_refused(tmp_path: Path, begun: Path) -> None:
+@pytest.mark.parametrize("sizes", [("best",), ("nano", "fast", "best")])
+def test_weights_without_the_size_that_is_held_are_refused(
+    tmp_path: Path, begun: Path, sizes: tuple[str, ...]
+) -> None:
     network = ColorNetwork()
     load_weights(network, begun)
     graph = export(network, tmp_path / "own_fast.onnx", ExportOptions("fast"))
+    options = TrainOptions(tmp_path / "out", steps=1, start=begun, hold=graph, sizes=sizes)
     with pytest.raises(EngineError, match=r"no .*own_best\.onnx"):
-        Training(Reds(_reds()), TrainOptions(tmp_path / "out", steps=1, start=begun, hold=graph))
+        Training(Reds(_reds()), options)
 
 
 def test_the_recipe_holds_the_ground_of_its_pairs_if_it_is_asked_to(pairs: Path, tmp_path: Path) -> None:
@@ -162,7 +169,7 @@ def test_what_is_nothing_new_is_held_everywhere_and_the_proxy_task_keeps_its_sha
 def test_where_all_is_held_the_truth_is_the_lesson_s_and_no_color_is_learned(begun: Path) -> None:
     network = ColorNetwork()
     load_weights(network, begun)
-    lesson = Hold(network)(batch := _reds())
+    lesson = Hold(network, "best")(batch := _reds())
     lesson = replace(lesson, places=torch.ones_like(lesson.places))
     objective = Objective(ChromaClasses(), ObjectiveWeights())
     with torch.no_grad():
