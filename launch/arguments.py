@@ -93,7 +93,13 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def one_line(error: Exception) -> str:
-    """The error's text; for one of the system's own, the file and why."""
+    """The error's text, without passwords of addresses in it; for one of the system's own, file and why."""
+    from irchroma.stream.sources.addresses import masked  # only who fails waits for it
+
+    return masked(_text_of(error))
+
+
+def _text_of(error: Exception) -> str:
     if not isinstance(error, OSError) or error.strerror is None:
         return str(error)
     if isinstance(error, FileNotFoundError) and not error.filename:

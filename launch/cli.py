@@ -211,7 +211,7 @@ def _run(args: argparse.Namespace, is_shown: bool) -> int:
         if os.environ.get("IRCHROMA_DEBUG"):
             raise
         print(
-            f"irchroma {args.command}: unexpected {type(error).__name__}: {error}"
+            f"irchroma {args.command}: unexpected {type(error).__name__}: {one_line(error)}"
             " (set IRCHROMA_DEBUG=1 for the traceback)",
             file=sys.stderr,
         )

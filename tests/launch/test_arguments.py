@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from irchroma.calibration.errors import CalibrationError
 from irchroma.launch.cli import main
+from irchroma.launch.commands.calibrate import color
+from irchroma.stream.frame import Frame
 from irchroma.stream.view.osd import READINGS
 
 
@@ -78,3 +82,33 @@ def test_a_rate_of_none_is_refused(rate: str, capsys: pytest.CaptureFixture[str]
     with pytest.raises(SystemExit):
         main(["run", "pictures/", "--rate", rate, "--to", "null"])
     assert f"argument --rate: must be above 0, got {rate}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("failed", [CalibrationError, RuntimeError])
+def test_no_error_tells_a_camera_s_password(
+    failed: type[Exception],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of ours, and of what nobody foresaw."""
+
+    def refuse(source: str, seconds: float) -> Iterator[Frame]:
+        raise failed(f"{source}: broken")
+
+    monkeypatch.setattr(color, "read_frames", refuse)
+    out = str(tmp_path / "own.onnx")
+    assert main(["calibrate", "color", "rtsp://watch:s3cret@camera/1", "--engine", "nir", "--out", out]) == 1
+    said = capsys.readouterr()
+    assert "rtsp://***@camera/1: broken" in said.err
+    assert "s3cret" not in said.out + said.err
+
+
+def test_a_camera_that_gives_no_pairs_is_named_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(color, "read_frames", lambda source, seconds: iter(()))
+    (tmp_path / "ir").mkdir()
+    with pytest.raises(CalibrationError, match=r"rtsp://camera/1: no pairs in 0 s") as told:
+        color.collect("rtsp://watch:s3cret@camera/1", tmp_path)
+    assert "s3cret" not in str(told.value)

@@ -21,6 +21,7 @@ from irchroma.launch.measured import finite, write_json
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.coloring import luma_of
 from irchroma.launch.stills.picture_files import list_pairs, read_pair
+from irchroma.stream.sinks.open_sink import public
 from irchroma.stream.tone.daylight import ColorCameraDetector
 
 EXAMPLE = """irchroma calibrate color rtsp://camera/stream --collect pairs/ --seconds 172800 --out gate.onnx
@@ -118,7 +119,7 @@ def collect(source: str, folder: Path, seconds: float = 0.0) -> None:
             pixels = np.asarray(frame.pixels, np.uint8) if frame.is_color else None
             collector.look(frame, pixels is not None and detector.update(pixels, frame.pts_ns))
             last_ns = frame.pts_ns
-            progress.update((last_ns - start_ns) / 1e9, f"{source}: {collector.written} pairs")
+            progress.update((last_ns - start_ns) / 1e9, f"{public(source)}: {collector.written} pairs")
     except KeyboardInterrupt:  # of a camera that is looked at for days, what there is
         pass
     finally:
@@ -128,8 +129,8 @@ def collect(source: str, folder: Path, seconds: float = 0.0) -> None:
     if not any((folder / "ir").iterdir()):
         refused = f", {collector.refused} did not lie on each other" if collector.refused else ""
         raise CalibrationError(
-            f"{source}: no pairs in {(last_ns - start_ns) / 1e9:.0f} s{refused}: expected a camera that"
-            " switches between color and infrared; look at it for longer, past dusk and dawn"
+            f"{public(source)}: no pairs in {(last_ns - start_ns) / 1e9:.0f} s{refused}: expected a camera"
+            " that switches between color and infrared; look at it for longer, past dusk and dawn"
         )
 
 

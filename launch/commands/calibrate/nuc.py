@@ -24,6 +24,7 @@ from irchroma.stream.sensor.profile import (
     save_profile,
     with_faults,
 )
+from irchroma.stream.sinks.open_sink import public
 
 EXAMPLE = "irchroma calibrate nuc lens-cap.mkv --out camera.toml"
 METHODS = ("auto", "one-point", "two-point", "scene")
@@ -153,9 +154,9 @@ def _frames(source: str, seconds: float, profile: CameraProfile) -> Recording:
     start_ns: int | None = None
     for number, frame in enumerate(read_frames(source, seconds, profile=profile)):
         start_ns = frame.pts_ns if start_ns is None else start_ns
-        progress.update((frame.pts_ns - start_ns) / 1e9, source)
+        progress.update((frame.pts_ns - start_ns) / 1e9, public(source))
         if frame.is_color:
-            raise CalibrationError(f"{source} is in color: non-uniformity is measured in infrared")
+            raise CalibrationError(f"{public(source)} is in color: non-uniformity is measured in infrared")
         if not number:
             with_faults(profile, frame.size)  # refused before the rest is read
         if frame.held or number % step or (kept and kept[0].shape != frame.pixels.shape):
@@ -165,5 +166,5 @@ def _frames(source: str, seconds: float, profile: CameraProfile) -> Recording:
             kept, step = kept[::2], step * 2
     progress.close()
     if len(kept) < 2:
-        raise CalibrationError(f"{source}: {len(kept)} frames, expected a few seconds")
+        raise CalibrationError(f"{public(source)}: {len(kept)} frames, expected a few seconds")
     return np.asarray(np.stack(kept), kept[0].dtype)  # type: ignore[return-value]

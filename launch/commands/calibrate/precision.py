@@ -32,6 +32,7 @@ from irchroma.launch.measured import write_json
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.coloring import read_luma_pair
 from irchroma.launch.stills.picture_files import contact_sheet, list_pairs, write_rgb
+from irchroma.stream.sinks.open_sink import public
 
 EXAMPLE = """irchroma calibrate precision night.mp4 --engine nir:best --out nir_best_int8.onnx
   irchroma run rtsp://camera/stream --to rtsp://:8554/gate --engine nir --weights nir_best_int8.onnx"""
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     )
     args.out.parent.mkdir(parents=True, exist_ok=True)
     reading = Progress(None)
-    frames = gather(args.source, args.seconds, args.frames, lambda source, n: reading.update(n, source))
+    frames = gather(args.source, args.seconds, args.frames, lambda of, n: reading.update(n, public(of)))
     reading.close()
     pairs = [read_luma_pair(pair) for pair in list_pairs(args.pairs)] if args.pairs is not None else []
     partial = args.out.with_name(f".{args.out.stem}.{os.getpid()}.partial.onnx")
