@@ -147,6 +147,11 @@ class Pace:
         work_ms *= self.used * (TOGETHER if self.demand.cameras > 1 else ALONE)
         return work_ms * self.demand.cameras / (self.cores * self._period_ms)
 
+    def within_reach_hz(self, rung: Rung) -> float:
+        """Frames a second that would be kept, about."""
+        busy_hz = (1 - FREE) * self.demand.rate / self.busy(rung)
+        return min(busy_hz, 1e3 * rung.color_every / self._lasts_ms(rung))
+
     def sentence(self, rung: Rung) -> str:
         """Why this one, for people."""
         height, width = self.demand.size

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from irchroma.calibration.errors import CalibrationError
-from irchroma.calibration.machine_speed import Demand, MachineSpeed, measure
-from irchroma.calibration.settings_choice import (
-    HEADROOM,
-    Prediction,
-    budget_lines,
-    cheapest,
-    predict,
-    rank,
-    settings_toml,
-)
 from irchroma.engines import catalog
-from irchroma.engines.neural.speed.ladder import ladder
+from irchroma.engines.network.network import NetworkOptions
+from irchroma.engines.network.record import require_match
+from irchroma.engines.neural.colorizer import NeuralOptions
+from irchroma.engines.neural.speed import pace
+from irchroma.engines.neural.speed.ladder import Rung, ladder, quality
 from irchroma.engines.neural.speed.load_control import LIMIT_MS
 from irchroma.launch.arguments import size_of
 from irchroma.launch.measured import machine_line
 from irchroma.launch.progress import Progress
-from irchroma.launch.run.machine_settings import stored_path
+from irchroma.launch.run.machine_settings import as_default, chosen_for, stored_path
 from irchroma.launch.run.monitoring.monitor import Monitor
 from irchroma.launch.run.process import tune_process
 from irchroma.launch.run.settings.options import load
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.loop.latency import LatencyMeter
+from irchroma.stream.protocols import VideoInfo
 
 EXAMPLE = """irchroma calibrate speed --rate 30 --size 640x512 --out this_machine.toml
   irchroma run rtsp://camera/stream --to rtsp://:8554/gate --config this_machine.toml"""
@@ -67,40 +64,92 @@ def run(args: argparse.Namespace) -> int:
     if min(args.size) < 32:
         raise CalibrationError(f"--size must be 32x32 or more, got {args.size[1]}x{args.size[0]}")
     out = args.out if args.out is not None else stored_path(args.engine)
-    demand = Demand(
-        args.engine, args.rate, args.size, args.latency_ms, args.runtime, args.threads, args.weights
-    )
     tune_process()
     progress = Progress(1.0)
     try:
-        speed = measure(demand, lambda share, what: progress.update(0.5 * share, what))
-        chosen, notes = _tried(speed, demand, progress)
+        progress.update(0.0, "measuring this machine")
+        rungs, why = _rungs(args)
+        chosen, trials = _tried(rungs, args, progress)
     finally:
         progress.close()
-    text = settings_toml(chosen, speed, demand, notes, machine_line())
+    notes = [why, *trials]
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
-    print("\n".join([*budget_lines(chosen, speed, demand), "", *notes]))
+    out.write_text(settings_toml(chosen, args, [f"machine: {machine_line()}", *notes]), encoding="utf-8")
+    print("\n".join(notes))
     print(f"{out}: written")
     return 0
 
 
-def try_live(
-    chosen: Prediction, speed: MachineSpeed, demand: Demand, seconds: float = TRIAL_S
-) -> dict[str, Any]:
+def _rungs(args: argparse.Namespace) -> tuple[list[Rung], str]:
+    """The settings to try, the best first, by the measure that a run takes itself; and why, in words.
+
+    Raises:
+        CalibrationError: nothing keeps the rate; says what is within reach.
+        EngineError: no network runs here.
+    """
+    weights, size = args.weights, catalog.SIZES[0]
+    if weights is not None:
+        record = require_match(weights, args.engine)
+        size = record.size if record is not None else size
+    network = NetworkOptions(args.runtime, args.threads)
+    options = NeuralOptions(args.engine, size, weights=weights, network=network, beside=True)
+    camera = VideoInfo(args.size, args.rate, live=True, description="a camera")
+    open_keys = as_default(options, sized=False)
+    found, measured, why = chosen_for(options, camera, open_keys)
+    if not measured.calm:  # other work, or nobody knows yet whether 8 bits are faster
+        pace.measure_again(measured.demand)
+        found, measured, why = chosen_for(options, camera, open_keys)
+    top = Rung(found.size, found.work_size_px, int(found.temporal.color_every))
+    if not measured.fits(top):
+        raise CalibrationError(
+            f"nothing keeps {_asked(args)} here: {top} would keep about {measured.within_reach_hz(top):.0f}"
+            " frames a second"
+        )
+    sizes = catalog.SIZES if weights is None else (size,)
+    return list(ladder(args.engine, top, sizes, measured.gain)[:_MOST_TRIALS]), why
+
+
+def _tried(rungs: list[Rung], args: argparse.Namespace, progress: Progress) -> tuple[Rung, list[str]]:
+    """The best setting that a live trial confirms, and what the trials said.
+
+    Raises:
+        CalibrationError: none does.
+    """
+    notes: list[str] = []
+    for number, rung in enumerate(rungs):
+        progress.update(0.2 + 0.8 * number / len(rungs), f"live trial: {rung}")
+        trial = try_live(rung, args)
+        holds = (
+            trial["frames_per_second"] >= _FEWEST_FRAMES * args.rate and trial["p95_ms"] <= args.latency_ms
+        )
+        notes.append(
+            f"live trial of {TRIAL_S:g} s, {rung}: {trial['frames_per_second']:.1f} frames a second,"
+            f" {trial['dropped']} dropped, p50 {trial['p50_ms']:.1f}, p95 {trial['p95_ms']:.1f},"
+            f" p99 {trial['p99_ms']:.1f} ms: {'holds' if holds else 'does not hold'}"
+        )
+        if holds:
+            return rung, notes
+    raise CalibrationError(
+        f"nothing keeps {_asked(args)} here: the last of {len(rungs)} live trials, {rungs[-1]}, gave"
+        f" {trial['frames_per_second']:.1f} frames a second, p95 {trial['p95_ms']:.0f} ms: ask for less, or"
+        " free the machine"
+    )
+
+
+def try_live(rung: Rung, args: argparse.Namespace) -> dict[str, Any]:
     """A live run of the synthetic camera to an H.264 file with these settings held.
 
     Returns:
         `frames_per_second`, `dropped` and `p50_ms`, `p95_ms`, `p99_ms`, `max_ms` from arrival until the
         encoder has the picture; all without the first second and a half.
     """
-    height, width = demand.size
-    warm = int(_WARM_UP_S * demand.rate)
-    frames = warm + int(seconds * demand.rate)
+    height, width = args.size
+    warm = int(_WARM_UP_S * args.rate)
+    frames = warm + int(TRIAL_S * args.rate)
     with tempfile.TemporaryDirectory(prefix="irchroma-trial-") as folder:
         settings = Path(folder) / "settings.toml"
-        settings.write_text(settings_toml(chosen, speed, demand, (), ""), encoding="utf-8")
-        camera = f"test:{demand.engine}?size={width}x{height}&rate={demand.rate}&live=1&frames={frames}"
+        settings.write_text(settings_toml(rung, args, ()), encoding="utf-8")
+        camera = f"test:{args.engine}?size={width}x{height}&rate={args.rate}&live=1&frames={frames}"
         config = load(settings, {"source": camera, "to": [str(Path(folder) / "trial.mp4")], "auto": False})
         monitor = Monitor(config, quiet=True)
         loop = monitor.loop = build_loop(config)
@@ -117,46 +166,46 @@ def try_live(
     share = done / max(1, done + dropped)
     summary = loop.writers[0].total.summary()
     return {
-        "frames_per_second": round(float(demand.rate) * share, 2),
+        "frames_per_second": round(float(args.rate) * share, 2),
         "dropped": dropped,
         **{key: summary[key] for key in ("p50_ms", "p95_ms", "p99_ms", "max_ms")},
     }
 
 
-def _tried(speed: MachineSpeed, demand: Demand, progress: Progress) -> tuple[Prediction, list[str]]:
-    """The best setting that a live trial confirms, and what the trials said.
+def settings_toml(rung: Rung, args: argparse.Namespace, notes: Sequence[str]) -> str:
+    """A run configuration with that setting, and what was measured in its comments."""
+    weights = args.weights and json.dumps(str(args.weights.resolve()), ensure_ascii=False)
+    lines = [
+        f"# Settings for {args.engine}: {_asked(args)} from arrival until composed.",
+        "# Written by irchroma calibrate speed; read by irchroma run --config FILE, and",
+        "# by every live run where it lies in the cache.",
+        *(f"# {line}" for line in notes),
+        "",
+        f'engine = "{args.engine}"',
+        "",
+        "# These settings are the best this run takes; under other load it goes on with cheaper ones, and",
+        "# comes back. false holds them whatever happens.",
+        "auto = true",
+        # What nobody asked for stays the default of the run.
+        *([f"auto_latency_ms = {args.latency_ms:g}"] if args.latency_ms != LIMIT_MS else []),
+        "",
+        "[neural]",
+        f"# {rung}: {quality(args.engine, rung):.3f} in the table of engines/neural/speed/ladder.py",
+        f'size = "{rung.size}"',
+        f"work_size_px = {rung.seen_px}",
+        *([f"weights = {weights}"] if weights else []),
+        "",
+        "[neural.temporal]",
+        f"color_every = {rung.color_every}",
+        "",
+        "[neural.network]",
+        'device = "cpu"',
+        f'runtime = "{args.runtime}"',
+        f"threads = {args.threads}",
+    ]
+    return "\n".join(lines) + "\n"
 
-    Raises:
-        CalibrationError: none does; says what is within reach.
-    """
-    found = rank(speed, demand)
-    if not found:
-        least = cheapest(speed, demand)
-        rate = 1e3 * HEADROOM / max(least.engine_ms, least.compose_ms, least.busy * demand.period_ms)
-        raise CalibrationError(
-            f"nothing keeps {float(demand.rate):g} frames a second within {demand.latency_ms:g} ms at"
-            f" {demand.size[1]}x{demand.size[0]} here: {least.rung} would keep about {rate:.0f} frames a"
-            f" second within {least.latency_ms / HEADROOM:.0f} ms"
-        )
-    notes: list[str] = []
-    trial: dict[str, Any] = {}
-    rungs = ladder(demand.engine, found[0].rung, demand.sizes)[:_MOST_TRIALS]
-    for number, rung in enumerate(rungs):
-        progress.update(0.5 + 0.5 * number / len(rungs), f"live trial: {rung}")
-        trial = try_live(predict(rung, speed, demand), speed, demand)
-        holds = (
-            trial["frames_per_second"] >= _FEWEST_FRAMES * demand.rate
-            and trial["p95_ms"] <= demand.latency_ms
-        )
-        notes.append(
-            f"live trial of {TRIAL_S:g} s, {rung}: {trial['frames_per_second']:.1f} frames a second,"
-            f" {trial['dropped']} dropped, p50 {trial['p50_ms']:.1f}, p95 {trial['p95_ms']:.1f},"
-            f" p99 {trial['p99_ms']:.1f} ms: {'holds' if holds else 'does not hold'}"
-        )
-        if holds:
-            return predict(rung, speed, demand), notes
-    raise CalibrationError(
-        f"nothing keeps {float(demand.rate):g} frames a second within {demand.latency_ms:g} ms here: the last"
-        f" of {len(rungs)} live trials, {rungs[-1]}, gave {trial['frames_per_second']:.1f} frames a second,"
-        f" p95 {trial['p95_ms']:.0f} ms: ask for less, or free the machine"
-    )
+
+def _asked(args: argparse.Namespace) -> str:
+    height, width = args.size
+    return f"{float(args.rate):g} frames a second of {width}x{height} within {args.latency_ms:g} ms"

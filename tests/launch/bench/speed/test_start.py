@@ -43,7 +43,7 @@ def test_what_python_compiles_is_kept_between_measured_starts(
 def test_a_start_loads_nothing_that_it_does_not_need() -> None:
     """Each of these took 20 ms to 300 ms of every start once."""
     unwanted = ["skimage", "openvino", "urllib.request", "uvicorn", "starlette", "importlib.metadata", "onnx"]
-    unwanted += ["irchroma.engines.gpu.colorizer", "irchroma.calibration.machine_speed"]
+    unwanted += ["irchroma.engines.gpu.colorizer", "irchroma.engines.neural.speed.pace"]
     unwanted += ["irchroma.stream.synthetic", "irchroma.launch.run.automatic", "numpy.ma", "http.client"]
     unwanted += ["irchroma.engines.repair.repairer", "irchroma.engines.retrieval"]
     unwanted += [
