@@ -16,9 +16,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from irchroma.engines.cache import digest_on_disk, write_atomically
+from irchroma.engines.cache import digest_on_disk
 from irchroma.engines.errors import EngineError
 from irchroma.engines.processor import usable_cores
+from irchroma.launch.archive.manifest import MANIFEST, Manifest
 from irchroma.launch.archive.plan import Recording, cut
 from irchroma.launch.archive.segment import FINAL, FULL, Done, Job, unwritten
 from irchroma.launch.archive.workers import Workers
@@ -27,12 +28,12 @@ from irchroma.launch.run.settings.options import load
 from irchroma.stream.errors import SinkError, SourceError, StreamError
 from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.files.joined_file import JOINED_PARSER, JoinedFile
+from irchroma.stream.sources.addresses import masked
 from irchroma.stream.sources.file_source import FileSource
 from irchroma.stream.sources.packets import read_packets
 
 log = logging.getLogger(__name__)
 
-MANIFEST = "irchroma-archive.json"
 _WORK = ".irchroma-archive"
 ATTEMPTS = 3
 _THREADS = "neural.network.threads"  # which change no picture
@@ -50,6 +51,7 @@ class ArchiveOptions:
             network is shown the same to the last bit; the color gathered before then needs 15 s and more to
             fade. With a jump of up to 60 levels every 9 s, 20 s left up to 3 levels between the two, 28 s 2.
         audio: keep the sound.
+        again: color anew what was finished with other settings.
     """
 
     settings: dict[str, Any]
@@ -57,6 +59,7 @@ class ArchiveOptions:
     segment_s: float = 180.0
     overlap_s: float = 30.0
     audio: bool = True
+    again: bool = False
 
 
 @dataclass(slots=True)
@@ -106,13 +109,13 @@ class Archive:
         self, place: Path, options: ArchiveOptions, workers: Workers, tell: Callable[[float, str], None]
     ) -> None:
         self._place, self._options, self._workers, self._tell = place, options, workers, tell
-        self._manifest_path = place / MANIFEST
-        self._manifest = read_manifest(self._manifest_path)
         shown = {key: value for key, value in options.settings.items() if key != _THREADS}
         said = json.dumps([shown, options.segment_s, options.overlap_s], sort_keys=True, default=str)
         if options.config:
             said += Path(options.config).read_text(encoding="utf-8")
         self._settings = hashlib.sha256(said.encode()).hexdigest()
+        asked = {key: masked(str(value)) for key, value in shown.items()} | {"config": options.config}
+        self._manifest = Manifest(place / MANIFEST, asked)
         config = load(Path(options.config) if options.config else None, options.settings)
         every = config.neural.temporal.color_every
         self._every = every if isinstance(every, int) else 1
@@ -192,17 +195,16 @@ class Archive:
         try:
             length = recording.source.stat().st_size
             source = digest_on_disk(recording.source)
-            known = self._manifest["recordings"].get(recording.name, {})
-            if (
-                known.get("state") in ("done", "damaged")
-                and (known["source_sha256"], known["settings"]) == (source, self._settings)
-                and recording.target.is_file()
-                and digest_on_disk(recording.target) == known["sha256"]
-            ):
-                self.kept += 1
-                if known["state"] == "damaged":
-                    self.failures.append(f"{recording.name}: {known['reason']}")
-                return None
+            known = self._manifest.finished(recording)
+            if known is not None and known["source_sha256"] == source:
+                if known["settings"] == self._settings:
+                    self.kept += 1
+                    if known["state"] == "damaged":
+                        self.failures.append(f"{recording.name}: {known['reason']}")
+                    return None
+                if not self._options.again:
+                    self._fail(recording, self._manifest.other_settings(known))
+                    return None
             refuse_unreadable(recording.source)
             recording.target.parent.mkdir(parents=True, exist_ok=True)
             spans = cut(recording.source, self._options.segment_s, self._options.overlap_s, self._every)
@@ -264,7 +266,7 @@ class Archive:
             fault += f": the {frames} frames that could be read are in {recording.target}"
             self.failures.append(f"{recording.name}: {fault}")
             log.error("%s: %s", recording.name, fault)
-        self._note(
+        self._manifest.note(
             recording,
             {
                 "state": "damaged" if fault else "done",
@@ -272,6 +274,7 @@ class Archive:
                 "source": str(recording.source),
                 "source_sha256": work.source_digest,
                 "settings": self._settings,
+                "asked": self._manifest.asked,
                 "sha256": digest_on_disk(recording.target),
                 "frames": frames,
                 "failed_attempts": sum(work.attempts.values()),
@@ -302,34 +305,15 @@ class Archive:
         return full
 
     def _fail(self, recording: Recording, reason: str, work: _Work | None = None) -> None:
-        """Note it; what is done of it stays for the next time."""
+        """Note it, but for a result that is there; what is done of it stays for the next time."""
         self.failures.append(f"{recording.name}: {reason}")
         log.error("%s: %s", recording.name, reason)
         if work is not None:
             work.failure = reason
-        self._note(recording, {"state": "failed", "source": str(recording.source), "reason": reason})
-
-    def _note(self, recording: Recording, told: dict[str, Any]) -> None:
-        self._manifest["recordings"][recording.name] = told
-        text = json.dumps(self._manifest, indent=1) + "\n"
-        write_atomically(self._manifest_path, [text.encode()])
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """What is noted of an archive; an empty one where nothing is.
-
-    Raises:
-        StreamError: there is something else of that name.
-    """
-    if not path.exists():
-        return {"irchroma archive": 1, "recordings": {}}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found["recordings"], dict):
-            return dict(found)
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise StreamError(f"{path}: is no manifest of an archive: move it away")
+        with suppress(OSError):
+            if self._manifest.finished(recording) is not None:
+                return
+        self._manifest.note(recording, {"state": "failed", "source": str(recording.source), "reason": reason})
 
 
 def refuse_unreadable(path: Path) -> None:

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.launch.archive.archive import MANIFEST, read_manifest
+from irchroma.launch.archive.manifest import MANIFEST, read_manifest
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 from irchroma.stream.errors import StreamError

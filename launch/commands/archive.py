@@ -6,16 +6,17 @@ import argparse
 import logging
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.archive.archive import (
-    MANIFEST,
     Archive,
     ArchiveOptions,
     refuse_unreadable,
     with_defaults,
 )
+from irchroma.launch.archive.manifest import MANIFEST
 from irchroma.launch.archive.plan import Recording, find_recordings, left_out
 from irchroma.launch.archive.workers import open_workers
 from irchroma.launch.config import ConfigError
@@ -23,7 +24,8 @@ from irchroma.launch.progress import Progress
 from irchroma.launch.run.process import set_up
 from irchroma.launch.run.settings import flags as run_flags
 from irchroma.launch.run.settings.options import load
-from irchroma.stream.errors import StreamError
+from irchroma.launch.run.wiring import build_loop
+from irchroma.stream.errors import SourceError, StreamError
 from irchroma.stream.sources.packets import read_packets
 
 EXAMPLE = """irchroma archive recordings/ colored/ --engine nir --workers 4
@@ -44,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--ray", metavar="ADDRESS", help="work on a Ray cluster: its address, or local (irchroma[fleet])")
     add("--segment-length", type=float, default=180.0, metavar="S", help="seconds of a segment (180)")
     add("--overlap", type=float, default=30.0, metavar="S", help="seconds of warm-up before a segment (30)")
+    add("--again", action="store_true", help="color anew what was finished with other settings")
     add("--config", type=Path, metavar="FILE", help="a TOML file; flags win over it")
     add("--quiet", action="store_true", help="warnings and errors only, no progress")
     run_flags.add_to(parser)
@@ -59,10 +62,12 @@ def run(args: argparse.Namespace) -> int:
     options = ArchiveOptions(settings, config_file, args.segment_length, args.overlap)
     options = with_defaults(options, count)
     config = load(args.config, options.settings)  # its complaints come now
-    options = ArchiveOptions(
-        options.settings, config_file, args.segment_length, args.overlap, config.output.audio
-    )
+    options = replace(options, audio=config.output.audio, again=args.again)
     recordings = find_recordings(args.input, args.output)
+    with suppress(SourceError):  # of a recording it is told when its turn comes
+        build_loop(
+            replace(config, source=str(recordings[0].source), to=())
+        )  # engine, references, weights: now
     place = args.output if len(recordings) > 1 or args.input.is_dir() else recordings[0].target.parent
     place.mkdir(parents=True, exist_ok=True)
     workers = open_workers(count, args.ray)
