@@ -19,7 +19,7 @@ def test_what_is_finished_stays_unless_it_is_asked_for_anew(
     """Not by other settings, not by an engine that there is not."""
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()
-    shot = ["-f", "lavfi", "-i", "testsrc=size=96x64:rate=10:duration=1", str(source / "night.mp4")]
+    shot = ["-f", "lavfi", "-i", "testsrc=size=96x64:rate=10:duration=1,hue=s=0", str(source / "night.mp4")]
     subprocess.run(["ffmpeg", "-v", "error", *shot], check=True)
     words = ["archive", str(source), str(out), "--workers", "1", "--quiet"]
     assert main([*words, "--engine", "palette:lava"]) == 0
