@@ -53,7 +53,8 @@ class SrtAddress:
 
     def __str__(self) -> str:
         """Without the passphrase."""
-        return f"srt://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"srt://{host}:{self.port}"
 
 
 class SrtSink(CallingSink):
@@ -111,7 +112,7 @@ class SrtSink(CallingSink):
         address = self._address
         mode = "caller" if address.caller else "listener"
         srt: dict[str, Any] = {
-            "uri": f"srt://{address.host}:{address.port}?mode={mode}",
+            "uri": f"{address}?mode={mode}",
             "latency": address.latency_ms,
         }
         if address.passphrase:

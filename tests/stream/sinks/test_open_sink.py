@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,14 @@ def test_passwords_are_never_shown(text: str, shown: str) -> None:
         with pytest.raises(SinkError) as caught:
             open_sink(text.replace("/cam", ""))
         assert "cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["srt://[::1]:7001", "srt://192.0.2.1:7001", "srt://:7001"])
+def test_srt_is_told_the_address_as_it_was_given(text: str) -> None:
+    """Brackets included: without them the last part of an IPv6 address would be its port."""
+    sink = open_sink(text)
+    assert sink.label == text
+    assert sink._tail(Fraction(30), (64, 48)).properties["srt"]["uri"].startswith(f"{text}?mode=")
 
 
 def test_no_secret_of_an_address_is_shown() -> None:
