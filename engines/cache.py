@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from irchroma.engines.errors import EngineUnavailable
@@ -126,9 +126,14 @@ def alone_in(
     except OSError:
         yield True
         return
+    alone = False
     try:
-        yield _locked(held, within_s, ends)
+        alone = _locked(held, within_s, ends)
+        yield alone
     finally:
+        if alone:
+            with suppress(OSError):
+                fcntl.flock(held, fcntl.LOCK_UN)  # a process forked meanwhile has the file open, too
         os.close(held)
 
 

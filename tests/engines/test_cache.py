@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -177,6 +178,21 @@ with alone_in({str(tmp_path)!r}, "a network") as alone:
         other.kill()
         with alone_in(str(tmp_path), "a network") as alone:
             assert alone
+
+
+def test_a_process_that_was_forked_meanwhile_keeps_nobody_from_it(tmp_path: Path) -> None:
+    """Its copy of the open file would hold the lock for as long as it lives."""
+    with alone_in(str(tmp_path), "a network"):
+        child = os.fork()
+        if child == 0:  # as a pool's worker does, which goes on
+            while True:
+                time.sleep(1.0)
+    try:
+        with alone_in(str(tmp_path), "a network", 0.1) as alone:
+            assert alone
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_where_nothing_can_be_locked_nobody_is_kept_from_it(tmp_path: Path) -> None:
