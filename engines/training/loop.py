@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import logging
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -13,9 +11,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from irchroma.engines.cache import replaced
-from irchroma.engines.errors import EngineError, EngineOptionError
-from irchroma.engines.training.color.batch import Batch, BatchThread
+from irchroma.engines.errors import EngineError
+from irchroma.engines.training.color.batch import Batch
 from irchroma.engines.training.color.hold import Hold
 from irchroma.engines.training.color.objective import (
     ChromaClasses,
@@ -28,21 +25,11 @@ from irchroma.engines.training.encoder import FIRST_STAGES, load_pretrained
 from irchroma.engines.training.export import beside, weights_of
 from irchroma.engines.training.pictures import Picture
 from irchroma.engines.training.report import validate
-from irchroma.engines.training.steps import (
-    CHECKPOINT,
-    Watch,
-    follow,
-    rate_at,
-    require_free,
-    require_same,
-    require_side,
-    say_others,
-)
+from irchroma.engines.training.steps import StepOptions, Steps, follow, require_side
 
-LOG = logging.getLogger(__name__)
-PACED, SETTLED = 20, 32
-"""Steps after which a budget in minutes becomes one in steps, and those that do not ask how far the run is:
-more than the first and the batches made ahead, so that no batch depends on when it was made."""
+SETTLED = 32
+"""Steps that do not ask how far the run is: more than `PACED` and the batches made ahead, so that no batch
+depends on when it was made."""
 
 
 class Recipe(Protocol):
@@ -59,48 +46,39 @@ class Recipe(Protocol):
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """How long and how.
+class TrainOptions(StepOptions):
+    """How long and how, see `StepOptions`.
 
     Attributes:
-        out: folder of the checkpoint, the log and the contact sheets.
-        minutes: wall-clock budget at the pace of the first steps; None: `steps` decides.
-        steps: number of steps; None: `minutes` decides.
         batch: crops of 192 pixels a step; as many fewer of larger ones.
-        sides: of crops, pixels, multiples of 32; every step draws one.
-        epoch: steps between validations.
-        seed: of everything drawn.
         rate: peak learning rate of the decoders; the encoder has 0.3 of it.
+        sides: of crops, pixels, multiples of 32; every step draws one.
         average: decay of the averaged weights per step.
         balance: of the chroma classes, 0 to 1.
         start: weights to start from: a checkpoint, or a graph of `export`, whose other sizes lie beside it;
             None: ImageNet's.
         hold: weights, as `start`, whose answers are kept where the recipe says so (`Hold`): those of the size
             that is trained alone, or else of `best`, which teaches the others; None: none.
-        resume: go on from `out`'s checkpoint.
         sizes: exits to train.
         weights: of the objective's parts.
     """
 
-    out: Path
-    minutes: float | None = None
+    SETTING = (*StepOptions.SETTING, "sides", "sizes", "start", "hold", "average", "balance")
+
     steps: int | None = None
     batch: int = 12
-    sides: tuple[int, ...] = (160, 192, 256, 320)
     epoch: int = 200
-    seed: int = 0
     rate: float = 1e-3
+    sides: tuple[int, ...] = (160, 192, 256, 320)
     average: float = 0.995
     balance: float = 0.5
     start: Path | None = None
     hold: Path | None = None
-    resume: bool = False
     sizes: tuple[str, ...] = SIZES
     weights: ObjectiveWeights = field(default_factory=ObjectiveWeights)
 
     def __post_init__(self) -> None:
-        if (self.minutes is None) == (self.steps is None):
-            raise EngineOptionError("say how long: either minutes or steps")
+        super().__post_init__()
         for side in self.sides:
             require_side(side)
 
@@ -184,13 +162,8 @@ class Training:
         self.objective = Objective(
             ChromaClasses(chroma_histogram(recipe.colors()), options.balance).to(self.device), options.weights
         )
-        self.step, self.spent = 0, 0.0
-        self.steps = options.steps
-        self.checkpoint = options.out / CHECKPOINT
-        require_free(self.checkpoint, options.resume)
-        options.out.mkdir(parents=True, exist_ok=True)
-        if options.resume:
-            self._resume()
+        kept = {"network": self.network, "average": self.average, "optimizer": self.optimizer}
+        self.steps = Steps(options, kept, self.device, recipe.name, SETTLED)
 
     def _earlier(self, path: Path) -> Hold:
         size = self.options.sizes[0] if len(self.options.sizes) == 1 else TEACHER
@@ -201,40 +174,15 @@ class Training:
         earlier: ColorNetwork = network.to(self.device, memory_format=torch.channels_last)
         return Hold(earlier, size)
 
-    def progress(self, step: int) -> float:
-        """How much of the budget is used at a step, 0 to 1; a function of the step alone."""
-        if step < SETTLED or self.steps is None:
-            return 0.0
-        return min(1.0, step / self.steps)
-
     def run(self) -> ColorNetwork:
         """Train to the end of the budget and return the averaged network."""
-        if self.step and self._validated() != self.step and self._at_epoch():
-            self._validate()  # it was stopped there, between the checkpoint and this
-        batches = BatchThread(self._make, self.step)
-        try:
-            with Watch(self.save, self.checkpoint, self.step) as watch:
-                while self.steps is None or self.step < self.steps:
-                    started = time.monotonic()
-                    batch = batches.next()
-                    watch.begins()
-                    parts = self._advance(batch)
-                    self.step += 1
-                    self.spent += time.monotonic() - started
-                    if self.steps is None and self.step >= PACED:
-                        self.steps = self._paced()
-                    watch.took(self.step, self.steps, parts, keep=self._at_epoch())
-                    if self._at_epoch():
-                        self._validate()
-        finally:
-            batches.close()
+        if self.steps.done and self._validated() != self.steps.done and self.steps.at_epoch:
+            self.validate()  # it was stopped there, between the checkpoint and this
+        self.steps.run(self.make, self.advance, self.validate)
         return self.average
 
-    def _at_epoch(self) -> bool:
-        return self.step % self.options.epoch == 0 or self.step == self.steps
-
-    def _validate(self) -> None:
-        validate(self.average, self.recipe.validation, self.options.out, self.step)
+    def validate(self) -> None:
+        validate(self.average, self.recipe.validation, self.options.out, self.steps.done)
 
     def _validated(self) -> int:
         """The last step that `validation.jsonl` has a line of; 0: none."""
@@ -242,24 +190,16 @@ class Training:
         lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
         return int(json.loads(lines[-1])["step"]) if lines else 0
 
-    def _make(self, step: int) -> Batch:
-        random = np.random.default_rng((self.options.seed, step))
+    def make(self, step: int) -> Batch:
+        """The batch of a step."""
+        random = self.steps.random(step)
         side = int(random.choice(self.options.sides))
         count = max(4, round(self.options.batch * (192 / side) ** 2))
-        return self.recipe.batch(count, side, self.progress(step), random)
+        return self.recipe.batch(count, side, self.steps.share(step), random)
 
-    def _paced(self) -> int:
-        """The steps that the minutes are worth at the pace so far."""
-        if self.options.minutes is None:
-            raise EngineError("a training needs a budget: give steps or minutes")
-        steps = max(self.step, round(60.0 * self.options.minutes * self.step / self.spent))
-        LOG.info("%g minutes are %d steps here: --steps %d repeats it", self.options.minutes, steps, steps)
-        return steps
-
-    def _advance(self, batch: Batch) -> dict[str, float]:
-        rate = rate_at(self.options.rate, self.step, self.progress(self.step))
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["share"]
+    def advance(self, batch: Batch) -> dict[str, float]:
+        """One step; what the log says of it."""
+        self.steps.pace(self.optimizer)
         batch = batch.to(self.device)
         luma = batch.luma.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16):
@@ -270,45 +210,5 @@ class Training:
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 2.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        follow(self.average, self.network, self.step, self.options.average)
+        follow(self.average, self.network, self.steps.done, self.options.average)
         return parts
-
-    def save(self) -> None:
-        """Write the checkpoint; a crash while writing leaves the one before."""
-        state = {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step,
-            "steps": self.steps,
-            "spent": self.spent,
-            "band": self.recipe.name,
-            "minutes": self.options.minutes,
-            "setting": self._setting(),
-        }
-        with replaced(self.checkpoint) as partial:
-            torch.save(state, partial)
-
-    def _setting(self) -> dict[str, object]:
-        """The settings that a resumed run must share with the one before to give the same weights."""
-        chosen = ("batch", "seed", "rate", "average", "balance")
-        sides = " ".join(map(str, self.options.sides))
-        own = {name: getattr(self.options, name) for name in chosen}
-        # A start says which layers stay as they are, and whose confidence is kept.
-        start = None if self.options.start is None else self.options.start.name
-        hold = None if self.options.hold is None else self.options.hold.name
-        sizes = " ".join(self.options.sizes)
-        return {"side": sides, "sizes": sizes, "start": start, "hold": hold} | own
-
-    def _resume(self) -> None:
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        require_same(state, {"band": self.recipe.name}, self.checkpoint)
-        say_others(state.get("setting", {}), self._setting())
-        if self.options.minutes is not None and state.get("minutes") is not None:
-            require_same(state, {"minutes": self.options.minutes}, self.checkpoint)
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.spent = state["step"], state["spent"]
-        self.steps = self.options.steps or state["steps"]
-        LOG.info("going on from step %d of %s", self.step, self.steps or "a budget in minutes")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -85,10 +86,15 @@ def validate(
             table[f"{size} {group}"] = {name: round(mean[name], 4) for name in COLUMNS}
     for name, row in table.items():
         LOG.info("step %d %-16s %s", step, name, " ".join(f"{key} {value:.3f}" for key, value in row.items()))
-    with (out / "validation.jsonl").open("a") as log:
-        log.write(json.dumps({"step": step, "table": table}) + "\n")
-    cv2.imwrite(str(out / f"sheet_{step:06d}.jpg"), sheet(small, answers)[..., ::-1])
+    keep(out, {"step": step, "table": table}, f"sheet_{step:06d}.jpg", sheet(small, answers))
     return table
+
+
+def keep(out: Path, found: Mapping[str, Any], name: str, picture: np.ndarray) -> None:
+    """Add what was found to `validation.jsonl`, and write the picture, (H, W) or (H, W, 3) uint8."""
+    with (out / "validation.jsonl").open("a", encoding="utf-8") as log:
+        log.write(json.dumps(found) + "\n")
+    cv2.imwrite(str(out / name), picture[..., ::-1] if picture.ndim == 3 else picture)
 
 
 def sheet(pictures: Sequence[Picture], answers: dict[str, list[np.ndarray]], columns: int = 4) -> np.ndarray:

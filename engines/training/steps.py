@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -32,6 +32,8 @@ WARM_STEPS = 100
 """Over which the learning rate rises to its peak."""
 LAST_RATE = 0.01
 """Of the peak, what is left at the end."""
+PACED = 20
+"""Steps after which a budget in minutes becomes one in steps."""
 _Batch = TypeVar("_Batch")
 
 
@@ -50,26 +52,43 @@ class StepOptions:
     """How long and how; a training adds what is its own.
 
     Attributes:
+        SETTING: what a resumed run must share with the one before to give the same weights.
         out: folder of the checkpoint, the log and the contact sheets.
-        steps: number of steps.
+        steps: number of steps; None: `minutes` decides.
         batch: crops a step.
         epoch: steps between checkpoints.
         seed: of everything drawn.
         rate: peak learning rate.
         resume: go on from `out`'s checkpoint.
+        minutes: wall-clock budget at the pace of the first steps; None: `steps` decides.
     """
 
+    SETTING: ClassVar[tuple[str, ...]] = ("seed", "batch", "rate")
+
     out: Path
-    steps: int = 2000
+    steps: int | None = 2000
     batch: int = 8
     epoch: int = 250
     seed: int = 0
     rate: float = 2e-3
     resume: bool = False
+    minutes: float | None = None
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 1:
+        if (self.minutes is None) == (self.steps is None):
+            raise EngineOptionError("say how long: either minutes or steps")
+        if (self.steps is not None and self.steps < 1) or self.batch < 1:
             raise EngineOptionError(f"steps and batch must be 1 or more, got {self.steps} and {self.batch}")
+
+    def setting(self) -> dict[str, object]:
+        """SETTING as a checkpoint keeps it: of a file its name, of several values their words."""
+        found: dict[str, object] = {}
+        for name in self.SETTING:
+            value = getattr(self, name)
+            found[name] = value.name if isinstance(value, Path) else value
+            if isinstance(value, tuple):
+                found[name] = " ".join(map(str, value))
+        return found
 
 
 @dataclass(frozen=True)
@@ -196,25 +215,6 @@ class Watch:
         raise SystemExit(128 + self._told)
 
 
-def require_same(kept: Mapping[str, Any], asked: Mapping[str, Any], checkpoint: Path) -> None:
-    """EngineError where a checkpoint is of another run than what was asked for."""
-    for name, value in asked.items():
-        if kept.get(name, value) != value:
-            raise EngineError(
-                f"{checkpoint} was begun with {name} {kept[name]}, not {value}: resume with that, or give"
-                " another --out"
-            )
-
-
-def say_others(kept: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Log settings that changed since the run was begun: it can be repeated only with the same changes."""
-    for name, value in asked.items():
-        if kept.get(name, value) != value:
-            LOG.info(
-                "%s is %s from here on, and was %s: only the same parts repeat this", name, value, kept[name]
-            )
-
-
 def require_free(checkpoint: Path, resume: bool) -> None:
     """EngineError where there is nothing to resume, or a run that would be overwritten."""
     if resume and not checkpoint.is_file():
@@ -229,18 +229,31 @@ class Steps:
     Args:
         options: how many, and where they are kept.
         kept: name in the checkpoint -> what is kept; on `device`.
+        device: see there.
+        band: kept, too: another one's checkpoint is refused.
+        settled: steps of which none asks how far the run is, so that a budget in minutes can be repeated.
 
     Attributes:
         done: steps so far.
+        of: how many there are to be; None: not known yet.
         checkpoint: the file.
 
     Raises:
         EngineError: there is no checkpoint to resume, or it is of another training.
     """
 
-    def __init__(self, options: StepOptions, kept: Mapping[str, Kept], device: torch.device) -> None:
+    def __init__(
+        self,
+        options: StepOptions,
+        kept: Mapping[str, Kept],
+        device: torch.device,
+        band: str = "",
+        settled: int = 0,
+    ) -> None:
         self._options, self._kept, self._device = options, kept, device
-        self.done = 0
+        self._of_run = {"band": band, "minutes": options.minutes}
+        self._settled = settled
+        self.done, self.of, self._spent_s = 0, options.steps, 0.0
         self.checkpoint = options.out / CHECKPOINT
         require_free(self.checkpoint, options.resume)
         options.out.mkdir(parents=True, exist_ok=True)
@@ -250,7 +263,16 @@ class Steps:
     @property
     def progress(self) -> float:
         """Share of the steps that are done, [0, 1]."""
-        return self.done / self._options.steps
+        return self.share(self.done)
+
+    def share(self, step: int) -> float:
+        """How much of the budget is used at a step, [0, 1]; a function of the step alone."""
+        return 0.0 if step < self._settled or self.of is None else min(1.0, step / self.of)
+
+    @property
+    def at_epoch(self) -> bool:
+        """Whether an epoch, or the whole run, ends with the steps that are done."""
+        return self.done % self._options.epoch == 0 or self.done == self.of
 
     def random(self, step: int) -> np.random.Generator:
         """All chance of a step's batch, which depends on the seed and the step alone."""
@@ -275,17 +297,26 @@ class Steps:
         batches = BatchThread(make, self.done)
         try:
             with Watch(self.save, self.checkpoint, self.done, title, again) as watch:
-                while self.done < self._options.steps:
+                while self.of is None or self.done < self.of:
+                    began_s = time.monotonic()
                     batch = batches.next()
                     watch.begins()
                     parts = advance(batch)
                     self.done += 1
-                    epoch = self.done % self._options.epoch == 0 or self.done == self._options.steps
-                    watch.took(self.done, self._options.steps, parts, keep=epoch)
-                    if epoch:
+                    self._spent_s += time.monotonic() - began_s
+                    if self._options.minutes is not None and self.of is None and self.done >= PACED:
+                        self.of = self.paced(self._options.minutes)
+                    watch.took(self.done, self.of, parts, keep=self.at_epoch)
+                    if self.at_epoch:
                         at_epoch()
         finally:
             batches.close()
+
+    def paced(self, minutes: float) -> int:
+        """The steps that the minutes are worth at the pace so far."""
+        steps = max(self.done, round(60.0 * minutes * self.done / self._spent_s))
+        LOG.info("%g minutes are %d steps here: --steps %d repeats it", minutes, steps, steps)
+        return steps
 
     def pace(self, optimizer: torch.optim.Optimizer) -> None:
         """Set the learning rate of the step to come; a group's `share` is its factor."""
@@ -297,21 +328,29 @@ class Steps:
         """Write the checkpoint; a crash while writing leaves the one before."""
         state: dict[str, Any] = {name: one.state_dict() for name, one in self._kept.items()}
         with replaced(self.checkpoint) as partial:
-            torch.save(state | {"step": self.done, "setting": self._setting()}, partial)
-
-    def _setting(self) -> dict[str, float]:
-        return {name: getattr(self._options, name) for name in ("seed", "batch", "rate")}
+            about = {"step": self.done, "steps": self.of, "spent": self._spent_s} | self._of_run
+            torch.save(state | about | {"setting": self._options.setting()}, partial)
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, map_location=self._device, weights_only=True)
-        say_others(state.get("setting", {}), self._setting())
+        for name, value in self._of_run.items():
+            if value and state.get(name) and state[name] != value:
+                raise EngineError(
+                    f"{self.checkpoint} was begun with {name} {state[name]}, not {value}: resume with that,"
+                    " or give another --out"
+                )
+        for name, own in self._options.setting().items():
+            if (before := state.get("setting", {}).get(name, own)) != own:
+                said = "%s is %s from here on, and was %s: only the same parts repeat this"
+                LOG.info(said, name, own, before)
         try:
             for name, one in self._kept.items():
                 one.load_state_dict(state[name])
         except (KeyError, RuntimeError, ValueError) as error:
             raise EngineError(f"{self.checkpoint} is of another method: give another --out") from error
-        self.done = state["step"]
-        LOG.info("going on from step %d of %d", self.done, self._options.steps)
+        self.done, self._spent_s = state["step"], state.get("spent", 0.0)
+        self.of = self._options.steps or state.get("steps")
+        LOG.info("going on from step %d of %s", self.done, self.of or "a budget in minutes")
 
 
 def rate_at(peak: float, step: int, progress: float) -> float:

@@ -151,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
     for size in SIZES if args.size in (None, "all") else (args.size,):
         baked = ExportOptions(size, saturation, vibrance)
         path = export(network, out / f"{args.engine}_{size}.onnx", baked, args.start)
-        print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.step}))
+        print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.steps.done}))
     return 0
 
 

@@ -23,7 +23,7 @@ from irchroma.engines.training.color.augmentation import augment_lightly, cut
 from irchroma.engines.training.color.batch import stack
 from irchroma.engines.training.color.thermal import ThermalRecipe
 from irchroma.engines.training.pictures import Picture, read_color, read_pairs, rgb_to_gray
-from irchroma.engines.training.report import color, sheet, shrink
+from irchroma.engines.training.report import color, keep, sheet, shrink
 from irchroma.engines.training.steps import CropOptions, Steps
 
 LOG = logging.getLogger(__name__)
@@ -199,8 +199,6 @@ class ClassicTraining:
             [metrics.score(answer, one.rgb, one.infrared) for one, answer in zip(small, answers, strict=True)]
         )
         row = {name: round(value, 4) for name, value in mean.as_dict().items()}
-        LOG.info("step %d: %s", self.steps.done, json.dumps(row))
-        with (self.options.out / "validation.jsonl").open("a") as log:
-            log.write(json.dumps({"step": self.steps.done, "mean": row}) + "\n")
-        made = sheet(small, {self.method.name: answers})
-        cv2.imwrite(str(self.options.out / f"sheet_{self.steps.done:06d}.jpg"), made[..., ::-1])
+        step, made = self.steps.done, sheet(small, {self.method.name: answers})
+        LOG.info("step %d: %s", step, json.dumps(row))
+        keep(self.options.out, {"step": step, "mean": row}, f"sheet_{step:06d}.jpg", made)

@@ -23,7 +23,7 @@ from irchroma.engines.training.exemplar.network import CELL_PX, ReferenceNetwork
 from irchroma.engines.training.exemplar.objective import ReferenceObjective
 from irchroma.engines.training.exemplar.pairs import ReferencePictures, Triples
 from irchroma.engines.training.export import weights_of
-from irchroma.engines.training.report import compose, shrink
+from irchroma.engines.training.report import compose, keep, shrink
 from irchroma.engines.training.steps import CropOptions, Steps, follow
 
 LOG = logging.getLogger(__name__)
@@ -171,11 +171,8 @@ class ReferenceTraining:
         }
         for kind, row in table.items():
             LOG.info("step %d %-12s %s", self.steps.done, kind, json.dumps(row))
-        with (self.options.out / "validation.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"step": self.steps.done, "table": table}) + "\n")
-        cv2.imwrite(
-            str(self.options.out / f"sheet_{self.steps.done:06d}.png"), np.vstack(rows[:12])[..., ::-1]
-        )
+        step = self.steps.done
+        keep(self.options.out, {"step": step, "table": table}, f"sheet_{step:06d}.png", np.vstack(rows[:12]))
         return table
 
     @torch.no_grad()  # type: ignore[untyped-decorator]

@@ -25,6 +25,7 @@ from irchroma.engines.training.repair.context_encoder import ContextEncoder
 from irchroma.engines.training.repair.glcic import Glcic
 from irchroma.engines.training.repair.method import SIDE, Exported, RepairBatch, RepairMethod
 from irchroma.engines.training.repair.partial_convolution import PartialConvolution
+from irchroma.engines.training.report import keep
 from irchroma.engines.training.steps import Kept, StepOptions, Steps, follow
 
 LOG = logging.getLogger(__name__)
@@ -56,14 +57,13 @@ class RepairTrainingOptions(StepOptions):
         average: decay of the averaged weights per step.
     """
 
-    steps: int = 4000
+    steps: int | None = 4000
     average: float = 0.998
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 2:
-            raise EngineOptionError(
-                f"repair trains for 1 step or more with 2 crops or more, got {self.steps} and {self.batch}"
-            )
+        super().__post_init__()
+        if self.batch < 2:
+            raise EngineOptionError(f"repair trains with 2 crops or more, got {self.batch}")
 
 
 class RepairPictures:
@@ -253,12 +253,10 @@ class RepairTraining:
             "psnr_in_hole_db": round(-10 * math.log10(float(np.mean(squared))), 3),
         }
         LOG.info("%s", json.dumps(row))
-        with (self.options.out / "validation.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps(row) + "\n")
         half = -(-len(rows) // 2)
         blank = [np.zeros_like(rows[0])] * (2 * half - len(rows))
         sheet = np.hstack([np.vstack(rows[:half]), np.vstack(rows[half:] + blank)])
-        cv2.imwrite(str(self.options.out / "sheet.png"), np.rint(sheet * 255).astype(np.uint8))
+        keep(self.options.out, row, "sheet.png", np.rint(sheet * 255).astype(np.uint8))
 
     def export(self, path: Path) -> Path:
         """Write the averaged network as an ONNX graph with float16 weights."""

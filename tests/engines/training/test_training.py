@@ -24,9 +24,9 @@ from irchroma.engines.training.color.batch import Batch  # noqa: E402
 from irchroma.engines.training.color.nir import NirRecipe  # noqa: E402
 from irchroma.engines.training.color.thermal import ThermalRecipe  # noqa: E402
 from irchroma.engines.training.color.translation import translated  # noqa: E402
-from irchroma.engines.training.loop import PACED, SETTLED, Training, TrainOptions  # noqa: E402
+from irchroma.engines.training.loop import SETTLED, Training, TrainOptions  # noqa: E402
 from irchroma.engines.training.pictures import Picture, read_pairs  # noqa: E402
-from irchroma.engines.training.steps import Watch  # noqa: E402
+from irchroma.engines.training.steps import PACED, Watch  # noqa: E402
 
 
 def _options(out: Path, steps: int, resume: bool = False) -> TrainOptions:
@@ -41,7 +41,7 @@ def test_training_reports_and_resumes_where_it_stopped(pairs: Path, tmp_path: Pa
     assert list((tmp_path / "out").glob("sheet_*.jpg"))
     assert (tmp_path / "out" / "validation.jsonl").read_text().count('"step"') == 1
     resumed = Training(recipe, _options(tmp_path / "out", 4, resume=True))
-    assert resumed.step == 2
+    assert resumed.steps.done == 2
     for kept, loaded in ((first.network, resumed.network), (first.average, resumed.average)):
         for a, b in zip(kept.state_dict().values(), loaded.state_dict().values(), strict=True):
             assert torch.equal(a, b)
@@ -56,7 +56,7 @@ def test_a_run_repeats_from_its_seed_and_goes_on_as_if_it_had_not_stopped(
     whole, again, parted = (Training(recipe, _options(tmp_path / name, 4)) for name in ("a", "b", "c"))
     whole.run()
     again.run()
-    parted.steps = 2
+    parted.steps.of = 2
     parted.run()
     parted = Training(recipe, _options(tmp_path / "c", 4, resume=True))
     parted.run()
@@ -72,12 +72,12 @@ def test_minutes_become_steps_at_the_pace_of_the_first_and_batches_know_their_st
 ) -> None:
     recipe = NirRecipe(pairs, cooperative=False, cache=tmp_path)
     training = Training(recipe, TrainOptions(out=tmp_path / "out", minutes=3.0))
-    ahead = [training.progress(step) for step in range(SETTLED)]
-    training.step, training.spent = PACED, 30.0
-    training.steps = training._paced()
-    assert training.steps == 120
-    assert [training.progress(step) for step in range(SETTLED)] == ahead
-    assert training.progress(60) == 0.5
+    ahead = [training.steps.share(step) for step in range(SETTLED)]
+    training.steps.done, training.steps._spent_s = PACED, 30.0
+    training.steps.of = training.steps.paced(3.0)
+    assert training.steps.of == 120
+    assert [training.steps.share(step) for step in range(SETTLED)] == ahead
+    assert training.steps.share(60) == 0.5
 
 
 def test_the_same_batch_again_and_again_is_learned(pairs: Path, tmp_path: Path) -> None:
@@ -86,8 +86,8 @@ def test_the_same_batch_again_and_again_is_learned(pairs: Path, tmp_path: Path) 
     training = Training(recipe, TrainOptions(out=tmp_path / "out", steps=100, rate=1e-2))
     batch = recipe.batch(2, 64, 0.0, np.random.default_rng(0))
     totals = []
-    for training.step in range(12):
-        totals.append(sum(training._advance(batch).values()))
+    for training.steps.done in range(12):
+        totals.append(sum(training.advance(batch).values()))
     assert totals[-1] < 0.8 * totals[0]
 
 
@@ -109,20 +109,21 @@ def test_a_run_told_to_end_finishes_its_step_and_goes_on_from_there(
     recipe = NirRecipe(pairs, cooperative=False, cache=tmp_path)
     whole, told = (Training(recipe, _options(tmp_path / name, 3)) for name in ("whole", "told"))
     whole.run()
-    advance = told._advance
+    advance = told.advance
 
     def told_while_at_work(batch: Batch) -> dict[str, float]:
         os.kill(os.getpid(), number)
         return advance(batch)
 
-    told._advance = told_while_at_work
+    told.advance = told_while_at_work
     with pytest.raises(raised):
         told.run()
     assert (
-        f"stopped after step 1: the same command with --resume goes on from {told.checkpoint}" in caplog.text
+        f"stopped after step 1: the same command with --resume goes on from {told.steps.checkpoint}"
+        in caplog.text
     )
     resumed = Training(recipe, _options(tmp_path / "told", 3, resume=True))
-    assert resumed.step == 1
+    assert resumed.steps.done == 1
     resumed.run()
     for a, b in zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True):
         assert torch.equal(a, b)
@@ -136,7 +137,7 @@ def test_a_run_told_to_end_between_a_checkpoint_and_its_validation_makes_up_for_
     torch.set_num_threads(1)
     recipe = NirRecipe(pairs, cooperative=False, cache=tmp_path)
     training = Training(recipe, _options(tmp_path / "out", 1))
-    training._validate = lambda: os.kill(os.getpid(), signal.SIGINT)
+    training.validate = lambda: os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         training.run()
     assert not (tmp_path / "out" / "validation.jsonl").exists()
@@ -153,8 +154,8 @@ def test_a_long_run_is_kept_and_heard_of_between_epochs(
     monkeypatch.setattr(steps, "SAY_EVERY_S", 0.0)
     training = Training(NirRecipe(pairs, cooperative=False, cache=tmp_path), _options(tmp_path / "out", 4))
     kept = []
-    save = training.save
-    training.save = lambda: (kept.append(training.step), save())
+    save = training.steps.save
+    training.steps.save = lambda: (kept.append(training.steps.done), save())
     training.run()
     assert kept == [1, 2, 3, 4]
     assert re.search(r"step 2 of 4, \d+\.\d min left: nano \d\.\d{5} fast", caplog.text)
@@ -167,7 +168,7 @@ def test_a_run_is_not_overwritten_and_what_it_goes_on_with_is_said(
     caplog.set_level("INFO")
     recipe = NirRecipe(pairs, cooperative=False, cache=tmp_path)
     own = {"batch": 2, "sides": (64,)}
-    Training(recipe, TrainOptions(out=tmp_path / "out", minutes=5.0, **own)).save()
+    Training(recipe, TrainOptions(out=tmp_path / "out", minutes=5.0, **own)).steps.save()
     with pytest.raises(EngineError, match="is there already: go on with --resume, or give another --out"):
         Training(recipe, _options(tmp_path / "out", 2))
     with pytest.raises(EngineError, match=r"begun with minutes 5\.0, not 9\.0"):

@@ -83,8 +83,8 @@ def _moved(out: Path, begun: Path, hold: Path | None, size: str) -> np.ndarray:
 
     before = shown()
     for _ in range(STEPS):
-        training._advance(batch)
-        training.step += 1
+        training.advance(batch)
+        training.steps.done += 1
     moved = []
     for was, now in zip(before, shown(), strict=True):
         change = (now - was).abs().mean((0, 1, 2))
@@ -98,8 +98,8 @@ def begun(tmp_path: Path) -> Iterator[Path]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     training = Training(Reds(_reds()), TrainOptions(tmp_path / "begun", steps=1))
-    training.save()
-    yield training.checkpoint
+    training.steps.save()
+    yield training.steps.checkpoint
     torch.set_num_threads(threads)
 
 
