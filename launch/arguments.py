@@ -89,14 +89,18 @@ class OneLineParser(argparse.ArgumentParser):
         """Exit with 2."""
         named = next(filter(_DASHED_FILE.fullmatch, self._words), "")
         hint = f": a file of that name is ./{named}" if named else ""
-        self.exit(2, f"{self.prog}: {message}{hint} (see {self.prog} --help)\n")
+        self.exit(2, f"{self.prog}: {_masked(message)}{hint} (see {self.prog} --help)\n")
 
 
 def one_line(error: Exception) -> str:
     """The error's text, without passwords of addresses in it; for one of the system's own, file and why."""
+    return _masked(_text_of(error))
+
+
+def _masked(text: str) -> str:
     from irchroma.stream.sources.addresses import masked  # only who fails waits for it
 
-    return masked(_text_of(error))
+    return masked(text)
 
 
 def _text_of(error: Exception) -> str:

@@ -26,6 +26,7 @@ from irchroma.engines.network.network import installed
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.progress import CLEAN, Progress
 from irchroma.stream.loop.threads import feed_name
+from irchroma.stream.sources.addresses import masked
 
 _SAME_WISH_S = 1.0
 _LEFT_S = 1.0  # for what ends anyway, such as whoever deletes a folder of HLS segments
@@ -112,13 +113,20 @@ class JsonLines(logging.Formatter):
             + f".{int(record.msecs):03}Z",
             "level": record.levelname.lower(),
             "from": record.name.removeprefix("irchroma."),
-            "message": record.getMessage(),
+            "message": masked(record.getMessage()),
         }
         if camera := getattr(record, "camera", ""):
             line["camera"] = camera
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = masked(self.formatException(record.exc_info))
         return json.dumps(line, ensure_ascii=False)
+
+
+class _TextLines(logging.Formatter):
+    """`05:12:13 I gate: source: ...`, whose passwords nobody reads, whoever logs them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return masked(super().format(record))
 
 
 class _BesideProgress(logging.StreamHandler):  # type: ignore[type-arg]  # none in Python 3.10
@@ -139,7 +147,7 @@ def set_up(style: str, level: int) -> None:
     line.setFormatter(
         JsonLines()
         if style == "json"
-        else logging.Formatter("%(asctime)s %(levelname).1s %(whose)s%(message)s", "%H:%M:%S")
+        else _TextLines("%(asctime)s %(levelname).1s %(whose)s%(message)s", "%H:%M:%S")
     )
     line.addFilter(note_camera)
     root = logging.getLogger("irchroma")

@@ -13,8 +13,11 @@ from irchroma.stream.errors import SourceError, SourceFormatError
 from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.secret_keys import NAME_KEYS, SECRET_KEYS
 
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
-_SECRET_KEY = re.compile(rf"(?i)([?&](?:{SECRET_KEYS}|{NAME_KEYS})=)[^&\s]*")
+# With one slash of two where somebody took it for the name of a file.
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/)(/\S+|[^/\s]\S*:\S*@\S+)")
+# Without the punctuation that a sentence goes on with.
+_SECRET_KEY = re.compile(rf"(?i)([?&](?:{SECRET_KEYS}|{NAME_KEYS})=)[^&\s]*?(?=[:;,.)'\"]*(?:[&\s]|$))")
+_EXAMPLES = ("user:password", "viewer:password", "token")  # of our own sentences that say what is expected
 _PLAIN_HOST = re.compile(r"[^:/@?#\s]*(?::\d{1,5})?(?=[/?#]|$)")
 _SURE_HOST = re.compile(
     r"(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9A-Fa-f:.%]+\]|localhost|[\w-]+(?:\.[\w-]+)+|[\w-]+(?=:\d))(?::\d{1,5})?(?:[/?#]|$)"
@@ -24,12 +27,18 @@ UNSAFE_HINT = "in a user and password @ is written %40, # %23, / %2F, ? %3F and 
 
 
 def masked(text: str) -> str:
-    """The text with names, passwords and passphrases of any address in it replaced by `***`."""
+    """The text with names, passwords and passphrases of any address in it replaced by `***`.
+
+    What is masked stays as it is when it is masked again.
+    """
 
     def without(found: re.Match[str]) -> str:
-        address = found[0]
+        address = f"{found[1]}/{found[2].removeprefix('/')}"
         begin, end = address.find("://") + 3, _end_of_user_info(address)
-        return address if end < 0 else f"{address[:begin]}***{address[address.rfind('@') :]}"
+        if end < 0 or address[begin:end] in _EXAMPLES:
+            return found[0]
+        slash = "/" if found[2].startswith("/") else ""
+        return f"{found[1]}{slash}***{address[address.rfind('@') :]}"
 
     return _SECRET_KEY.sub(r"\1***", _ADDRESS.sub(without, text))
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from irchroma.calibration.errors import CalibrationError
 from irchroma.launch.cli import main
 from irchroma.launch.commands.calibrate import color
+from irchroma.launch.run.process import set_up
 from irchroma.stream.frame import Frame
 from irchroma.stream.view.osd import READINGS
 
@@ -102,6 +106,76 @@ def test_no_error_tells_a_camera_s_password(
     said = capsys.readouterr()
     assert "rtsp://***@camera/1: broken" in said.err
     assert "s3cret" not in said.out + said.err
+
+
+_CAMERA = "rtsp://watch:s3cret@127.0.0.1:9/x?passphrase=s3cret2"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "run --to null --stats stats.json",
+        "run --to null --log json",
+        "run --to null --print-config",
+        "run test:nir?seconds=0.1 --engine palette:lava --to null --stats stats.json --on-event",
+        "image --out out.png",
+        "evaluate",
+        "flicker",
+        "find --at",
+        "recolor --out out.mkv",
+        "verify",
+        "latency",
+        "archive out",
+        "references add",
+        "calibrate bad-pixels --out camera.toml",
+        "calibrate nuc --out camera.toml",
+        "calibrate burn-in --out mask.png",
+        "calibrate color --collect pairs --out own.onnx",
+        "calibrate precision --out eight.onnx",
+        "calibrate reference --out reference",
+        "calibrate speed",
+        "bench temporal",
+        "train nir --out own.onnx --data",
+        "engines inspect",
+        "fleet",
+    ],
+)
+@pytest.mark.parametrize("address", [_CAMERA, f"file:{_CAMERA}"])
+def test_no_command_tells_a_camera_s_password(
+    words: str,
+    address: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Not on the terminal and in no file, whether it takes an address or mistakes it for a file."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IRCHROMA_DEBUG", "")
+    with suppress(SystemExit):
+        main([*words.split(), address])
+    said = "".join(capfd.readouterr())
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert said or written
+    assert "s3cret" not in said + "".join(path.read_bytes().decode(errors="replace") for path in written)
+    assert not [path for path in tmp_path.rglob("*") if "s3cret" in path.name]
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_no_log_line_tells_a_camera_s_password(style: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nor a traceback; what our own sentences give as an example stays readable."""
+    set_up(style, logging.INFO)
+    try:
+        raise RuntimeError(f"{_CAMERA}: broken")
+    except RuntimeError as error:
+        logging.getLogger("irchroma.somebody").exception(
+            "broken: %s; try rtsp://user:password@:8554/x", error
+        )
+    said = capfd.readouterr().err
+    assert "s3cret" not in said
+    assert "try rtsp://user:password@:8554/x" in said
+    if style == "json":
+        assert "RuntimeError" in json.loads(said)["traceback"]
 
 
 def test_a_camera_that_gives_no_pairs_is_named_without_its_password(

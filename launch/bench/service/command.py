@@ -29,6 +29,7 @@ from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 from irchroma.launch.progress import Progress
 from irchroma.stream.sinks.listening import free_port
+from irchroma.stream.sources.addresses import masked
 
 EXAMPLE = "irchroma bench service --minutes 30 --json launch/benchmarks/service.json"
 
@@ -111,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     busy = levels(samples, settled_s)
     results: dict[str, Any] = {
         "bench": "service",
-        "source": args.source,
+        "source": masked(args.source),
         "engine": args.engine,
         "minutes": args.minutes,
         "seed": args.seed,

@@ -23,6 +23,7 @@ from irchroma.launch.measured import write_json
 from irchroma.launch.progress import Progress
 from irchroma.stream.errors import SourceError
 from irchroma.stream.sinks.listening import free_port
+from irchroma.stream.sources.addresses import masked
 from irchroma.stream.sources.rtsp_source import RtspOptions, RtspSource
 
 EXAMPLE = "irchroma bench soak --minutes 20 --json launch/benchmarks/soak_camera.json"
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     complaints = [line for client in [*staying, *visits] for line in client.complaints(camera.deaths_s)]
     results = {
         "bench": "soak",
-        "source": args.source,
+        "source": masked(args.source),
         "engine": args.engine,
         "minutes": args.minutes,
         "camera_deaths": len(camera.deaths_s),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.loop.threads import feed_thread
+from irchroma.stream.sources.addresses import masked
 
 _LOOK_S = 0.2
 _LOST_S = 1.0  # a camera that stumbles for less is not lost
@@ -87,7 +88,7 @@ class Health:
         """The run is over; may be called twice, the first word counts."""
         if self._over is None:
             self.look()  # a run may be shorter than the time between two looks
-            self._over = State("ended") if failure is None else State("failed", failure)
+            self._over = State("ended") if failure is None else State("failed", masked(failure))
         self._ending.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()

@@ -120,10 +120,14 @@ def test_an_absurdly_long_name_is_refused() -> None:
         ("rtsp://c/x?user=me&password=pw", "rtsp://c/x?user=***&password=***"),
         ("rtsp://c/x", "rtsp://c/x"),
         ("mail@example.mp4", "mail@example.mp4"),
+        ("rtsp:/me:p@ss@camera:554/x: no such file", "rtsp:/***@camera:554/x: no such file"),
+        ("srt://h:1?passphrase=abc: refused", "srt://h:1?passphrase=***: refused"),
+        ("expected rtsp://user:password@:8554/name", "expected rtsp://user:password@:8554/name"),
     ],
 )
 def test_secrets_are_masked(text: str, shown: str) -> None:
     assert masked(text) == shown
+    assert masked(shown) == shown
 
 
 def test_credentials_are_decoded_and_taken_out() -> None:
