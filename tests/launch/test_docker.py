@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -64,6 +66,39 @@ def test_nothing_is_open_to_others_and_every_secret_and_file_is_declared(
         assert image == "irchroma" or re.search(r":v?\d", image), image
     build = compose["services"]["irchroma"]["build"]
     assert (FOLDER / build["context"] / build["dockerfile"]).resolve() == FOLDER / "Dockerfile"
+
+
+def test_every_container_reads_the_secrets_that_the_steps_make_and_nobody_else_of_the_machine(
+    compose: dict[str, Any], tmp_path: Path
+) -> None:
+    """Compose mounts the files as they are: with the owner and mode of the host, other users in containers.
+
+    Reference: github.com/docker/compose/issues/9648.
+    """
+    text = (FOLDER / "compose.yaml").read_text(encoding="utf-8")
+    said = [line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   ")]
+    steps = [line for line in said if "secrets" in line]
+    if shutil.which("openssl") is None:
+        steps = [line.replace("openssl rand -hex 18", "echo 1") for line in steps]
+    script = "umask 077; set -e\n" + "\n".join(steps)
+    subprocess.run(["bash", "-c", script], cwd=tmp_path, input=b"pass word\n", check=True)
+    folder = tmp_path / "secrets"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    made = {path.name: path for path in folder.iterdir()}
+    assert made.pop("camera").read_text() == "pass word"
+    assert set(made) == set(compose["secrets"])
+    for name, path in [*made.items(), ("camera", folder / "camera")]:
+        assert path.stat().st_mode & 0o777 == 0o644, name
+        assert path.read_text().strip()
+
+
+def test_no_secret_goes_into_the_image_or_into_git(compose: dict[str, Any]) -> None:
+    left_out = (FOLDER / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    ignored = (FOLDER.parents[1] / ".gitignore").read_text(encoding="utf-8").splitlines()
+    for secret in compose["secrets"].values():
+        folder = f"launch/docker/{Path(secret['file']).parent}"
+        assert folder in left_out
+        assert f"/{folder}/" in ignored
 
 
 def test_figures_go_from_the_page_to_the_dashboard(compose: dict[str, Any]) -> None:
