@@ -105,9 +105,7 @@ class CameraFeed:
 
     def stats(self) -> dict[str, Any]:
         """As of a single run."""
-        if self.monitor.loop is not None:
-            return self.monitor.stats()
-        return {**self.monitor.health.figures(), "frames": 0}
+        return self.monitor.stats()
 
     def state(self) -> str:
         """See `irchroma.launch.run.monitoring.health.State`."""
@@ -124,11 +122,9 @@ class CameraFeed:
 
     def missed(self) -> str:
         """Of a camera that was waited for until the end, in vain: that it was, and why; else empty."""
-        loop = self.monitor.loop
         if self.failure is not None or self._frames() or self.lacking():
             return ""
-        reason = self.waiting or (loop.reader.lost_reason if loop is not None else None)
-        return f"gave no picture: {reason}" if reason else "gave no picture"
+        return self.monitor.health.look().reason or ""
 
     def _first_loop(self) -> Loop | None:
         try:
@@ -304,7 +300,7 @@ class CamerasRun:
         log.info("%d cameras, %d frames", len(self.feeds), frames)
         for feed in self.feeds:
             if why := feed.missed():
-                log.warning("%s %s", feed.name, why)
+                log.error("%s: %s", feed.name, why)
         if failed:
             log.error("%d of %d cameras failed: %s", len(failed), len(self.feeds), ", ".join(failed))
         if self._config.stats is not None:
@@ -367,6 +363,5 @@ def run_cameras(config: CamerasConfig, quiet: bool, again: Callable[[], CamerasC
     lacking = cameras.lacking() if told_to_stop else {}
     for name, text in lacking.items():
         log.error("%s: %s", name, text)
-    loops = [feed.monitor.loop for feed in cameras.feeds if feed.monitor.loop is not None]
-    all_given = any(loop.frames for loop in loops) and not lacking
+    all_given = not lacking and not any(feed.missed() for feed in cameras.feeds)
     return 128 + told_to_stop[0] if told_to_stop and not all_given and not code else code

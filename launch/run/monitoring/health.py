@@ -24,7 +24,8 @@ class State(NamedTuple):
         state: `waiting`: there is no first frame yet; `live`: frames come; `lost`: they do not, the last
             picture stands; `slate`: the "no signal" card stands in its place; `failed`: given up;
             `ended`: over.
-        reason: why; of a live run, why it goes out without color. None where all is well.
+        reason: why; of a live run, why it goes out without color; of one that ended before its first frame,
+            that no picture came, and why. None where all is well.
         for_s: for how long already, where that is known from elsewhere.
     """
 
@@ -87,8 +88,11 @@ class Health:
     def stop(self, failure: str | None = None) -> None:
         """The run is over; may be called twice, the first word counts."""
         if self._over is None:
-            self.look()  # a run may be shorter than the time between two looks
-            self._over = State("ended") if failure is None else State("failed", masked(failure))
+            last = self.look()  # a run may be shorter than the time between two looks
+            if failure is not None:
+                self._over = State("failed", masked(failure))
+            else:
+                self._over = State("ended", _missed(last) if last.state == "waiting" else None)
         self._ending.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
@@ -130,6 +134,10 @@ class Health:
     def _work(self) -> None:
         while not self._ending.wait(_LOOK_S):
             self.look()
+
+
+def _missed(last: State) -> str:
+    return "no picture came" if last.reason in (None, NO_FRAME) else f"no picture came: {last.reason}"
 
 
 def _iso(seconds: float) -> str:

@@ -134,7 +134,7 @@ class Monitor:
         """
         loop = self.loop
         if loop is None:
-            return {"frames": 0}
+            return {**self.health.figures(), "frames": 0, "remarks": self.remarks.listed()}
         elapsed_s = self._elapsed_s()
         return {
             **self.health.figures(),
@@ -216,10 +216,16 @@ class Monitor:
             self._hook.close()
         if self._progress is not None:
             self._progress.close()
-        if self.loop is None or not self.loop.frames:
-            return
-        self._note_losses(self.loop)
-        stats = self.stats()
+        if self.loop is not None and self.loop.frames:
+            self._note_losses(self.loop)
+            self._say_figures(self.stats())
+        elif failure is None and (why := self.health.look().reason):
+            self.remarks.add(why)
+        if self._config.output.stats is not None:
+            write_statistics(self._config.output.stats, json.dumps(self.stats(), indent=2) + "\n")
+
+    @staticmethod
+    def _say_figures(stats: dict[str, Any]) -> None:
         log.info(
             "%d frames in %.1f s, %.1f fps", stats["frames"], stats["seconds"], stats["frames_per_second"]
         )
@@ -229,8 +235,6 @@ class Monitor:
             log.info("%s", summary_line(f"encode {label}", sink["encode"]))
         if stats["flicker"] is not None:
             log.info("flicker of still pixels: %.4f a*b* a frame", stats["flicker"])
-        if self._config.output.stats is not None:
-            write_statistics(self._config.output.stats, json.dumps(stats, indent=2) + "\n")
 
 
 def _repaired(repair: FrameRepair | None) -> dict[str, Any] | None:
