@@ -8,9 +8,9 @@ let drawn = "", engine = "", colored = true, opened = false;
 let sent = { view: "color", wipe: 0.5 };   // to all
 let aspect = 1;                            // width of a pixel to its height, as the run says
 
-function look_at(name) {
+function look_at(name, chosen = true) {     // what is chosen stands in the address, and so outlives a reload
   own.view = document.body.dataset.own = name;
-  history.replaceState(null, "", location.pathname + location.search + (name === "run" ? "" : "#" + name));
+  history.replaceState(null, "", location.pathname + location.search + (chosen ? "#" + name : ""));
   for (const one of at("views").querySelectorAll("button")) one.ariaPressed = String(one.dataset.value === name);
   at("place").hidden = name !== "blend";
   slider.value = own.blend;
@@ -32,7 +32,7 @@ const halved = () => !(own.view in FEEDS);
 const sent_wipe = () => own.view === "run" && sent.view === "wipe";
 const wipes = () => own.view === "wipe" || sent_wipe();
 function open_as() {                       // the page of a wipe begins with a line of its own, which can be dragged
-  if (opened) return;
+  if (opened || location.hash === "#run") return;
   opened = true;
   if (!sent_wipe() && !(sent.view === "wipe" && own.view === "wipe")) return;
   own.wipe = sent.wipe;                    // after a reload, too, as the address names the view alone
@@ -42,7 +42,7 @@ function open_as() {                       // the page of a wipe begins with a l
 const guesses = () => !/^(palette|gray)/.test(engine);                 // false color is never unsure
 function offer_views() {
   for (const one of document.querySelectorAll("[data-value=confidence], [data-shared=confidence]")) one.hidden = !guesses();
-  if (own.view === "confidence" && !guesses()) look_at("run");
+  if (own.view === "confidence" && !guesses()) look_at("run", false);
 }
 
 function take_line(place) {
@@ -180,5 +180,6 @@ document.onkeydown = (event) => {
   }
 };
 move(own.wipe);
-look_at(NAMES.includes(location.hash.slice(1)) ? location.hash.slice(1) : "run");
+const named = location.hash.slice(1);
+look_at(NAMES.includes(named) ? named : "run", NAMES.includes(named));
 each();

@@ -53,7 +53,7 @@ async function stays(seconds, mine) {        // a step of the tour; it waits whi
 async function tour() {
   if (touring) { touring = null; return; }                             // the same key ends it, as Escape does
   go_on();
-  const mine = touring = {}, before = { ...own }, colored_by = state && state.engine;
+  const mine = touring = {}, before = { ...own }, chosen = location.hash, colored_by = state && state.engine;
   at("tour").ariaPressed = "true";
   for (const [name, engine_of, seconds, text] of tour_steps()) {
     if (touring !== mine) break;
@@ -70,7 +70,7 @@ async function tour() {
   }
   caption.textContent = "";
   move(before.wipe);
-  look_at(before.view);
+  look_at(before.view, chosen !== "");
   if (setup.control && state.engine !== colored_by) await send({ engine: colored_by });
   touring = null;
   at("tour").ariaPressed = "false";

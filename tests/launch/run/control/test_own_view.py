@@ -129,6 +129,13 @@ def test_the_page_of_a_wipe_that_all_are_sent_begins_with_a_line_that_is_the_vie
         tab.value("look_at('run')")
         tab.press("ArrowLeft")
         tab.wait_for("own.view === 'wipe' && Math.abs(own.wipe - 0.38) < 0.001")
+        tab.value("document.querySelector('[data-value=run]').click()")
+        for _ in range(2):  # what is sent is what this viewer chose; to take it over is for who chose nothing
+            tab.value("document.body.id = 'before'; location.reload()")
+            tab.wait_for(
+                "document.readyState === 'complete' && document.body.id !== 'before' && sent.view === 'wipe'"
+            )
+            tab.wait_for(f"{WIDTH} === 320 && own.view === 'run' && document.body.matches('.wiping')")
 
 
 @pytest.mark.gst
