@@ -50,9 +50,8 @@ BENCHES = CommandTable(
         "repair": ("bench.color.repair", "methods of repair on pictures and clips, and a frame's time"),
         "service": (
             "bench.service.command",
-            "page and RTSP with viewers who come and go, changes at random, a camera that dies",
+            "page and RTSP with viewers who come, go and stay, changes at random, a camera that dies",
         ),
-        "soak": ("bench.speed.soak", "a long run whose camera dies again and again, watched by FFmpeg"),
         "start": ("bench.speed.start", "from the command to the first picture"),
         "twins": (
             "bench.speed.twins",

@@ -1,9 +1,10 @@
-"""The bench itself: page and RTSP under five viewers, with controls changed at random and a camera that dies.
+"""The bench itself: page and RTSP under viewers, with controls changed at random and a camera that dies.
 
-Memory, threads and descriptors are the service's own process's; what it says at the level of a warning or
-above, and what GStreamer says beside it, is in the result. What it holds is compared in one and the same
-state: the engine that it began with, settled, and nobody there; after the first two minutes, and at the end.
-In between it depends on the network that happens to be chosen.
+Five viewers come and go. Two stay, FFmpeg by TCP and UDP, and may have nothing to complain of outside a
+reconnect. Memory, threads and descriptors are the service's own process's; what it says at the level of a
+warning or above, and what GStreamer says beside it, is in the result. What it holds is compared in one and
+the same state: the engine that it began with, settled, and nobody there; after the first two minutes, and at
+the end. In between it depends on the network that happens to be chosen.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, Any
 
+from irchroma.launch.bench.service.around import Decoder, RtspCamera, Sample, levels, sample_of, settled_after
 from irchroma.launch.bench.service.viewers import WAYS, Addresses, Viewers, Visit, visit
-from irchroma.launch.bench.speed.soak import RtspCamera, Sample, levels, sample_of, settled_after
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 from irchroma.launch.progress import Progress
@@ -37,7 +38,6 @@ _STARTED_S = 120.0
 _SAMPLE_S = 1.0
 _CHANGE_S = (1.0, 4.0)
 _QUIET_S = 30.0  # after the last viewer: HLS ends 20 s after it was asked for last
-_DEATHS = 3
 _RECONNECT_S = 20.0  # a camera's start, and the service's way back to it
 _MOST_GROWTH_MB = 30.0
 _MORE_THREADS = 4  # pools of GLib and of asyncio keep what they had once
@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--minutes", type=float, default=30.0, help="length of the run (30)")
     add("--engine", default="palette:ironbow", help="engine that it begins with")
     add("--source", default="test:nir?live=1&rate=15&size=320x256", help="of the camera")
+    add("--deaths", type=int, default=3, metavar="N", help="of the camera (3)")
     add("--seed", type=int, default=0, help="of what is changed, and of who comes when (0)")
 
 
@@ -62,17 +63,20 @@ def run(args: argparse.Namespace) -> int:
     """Serve, watch, change, kill; 1 where the service did not hold."""
     length_s = 60 * args.minutes
     settled_s = settled_after(120.0, length_s)
-    camera = RtspCamera(args.source, length_s / (_DEATHS + 1))
+    camera = RtspCamera(args.source, length_s / (args.deaths + 1))
     at = Addresses(free_port(), f"rtsp://127.0.0.1:{free_port()}/service")
     command = [sys.executable, "-m", "irchroma.launch", "run", camera.address, "--wait", "--quiet"]
     command += ["--engine", args.engine, "--to", f"http://127.0.0.1:{at.page}", "--to", at.stream]
     samples: list[Sample] = []
     visits: list[Visit] = []
+    staying: list[Decoder] = []
     hands = _Hands(at.page, args.seed)
 
     def serve(until_s: float, seed: int, deaths: int) -> Sample:
         """Serve up to that second; what is held with nobody there, and the engine of the beginning."""
         viewers = Viewers(at, seed)
+        mine = [Decoder(at.stream, transport) for transport in ("tcp", "udp")]
+        staying.extend(mine)
         try:
             camera.begin()
             viewers.begin()
@@ -89,6 +93,8 @@ def run(args: argparse.Namespace) -> int:
             hands.close()
             viewers.close()
             visits.extend(viewers.visits)
+            for decoder in mine:
+                decoder.stop()
         hands.choose(args.engine)
         return _quiet(process)
 
@@ -102,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
             hands.choose_each(args.engine)  # pools of a network's threads stay, too
             progress = Progress(length_s)
             before = serve(settled_s, args.seed, 0)
-            after = serve(length_s, args.seed + 1, _DEATHS)
+            after = serve(length_s, args.seed + 1, args.deaths)
             progress.close()
         finally:
             process.send_signal(signal.SIGTERM)
@@ -120,6 +126,10 @@ def run(args: argparse.Namespace) -> int:
         "camera_deaths": len(camera.deaths_s),
         "changes": hands.changes,
         "changes_refused": hands.refused,
+        "frames_of_staying_clients": [decoder.frames for decoder in staying],
+        "complaints_outside_a_reconnect": [
+            line for decoder in staying for line in decoder.complaints(camera.deaths_s)
+        ],
         "visits": {way: _told(visits, way, camera.deaths_s) for way in WAYS},
         "settled_after_s": settled_s,
         "growth_mb": round(after.resident_mb - before.resident_mb, 2),
@@ -146,6 +156,9 @@ def run(args: argparse.Namespace) -> int:
 def failures(results: dict[str, Any], before: Sample, after: Sample) -> list[str]:
     """Why a service did not hold; empty where it did."""
     found = [f"in the log: {line}" for line in results["faults_in_the_log"]]
+    found += [f"FFmpeg: {line}" for line in results["complaints_outside_a_reconnect"]]
+    if not all(results["frames_of_staying_clients"]):
+        found.append("FFmpeg has seen no picture")
     if results["exit_code"]:
         found.append(f"exit code {results['exit_code']}")
     if results["growth_mb"] > _MOST_GROWTH_MB:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from irchroma.launch.bench.speed.soak import Sample, levels
+from irchroma.launch.bench.service.around import Sample, levels
 from irchroma.launch.config import ConfigError
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from irchroma.launch.bench.service.around import Sample
 from irchroma.launch.bench.service.command import _FAULT, _SAID, failures
 from irchroma.launch.bench.service.viewers import WAYS
-from irchroma.launch.bench.speed.soak import Sample
 
 QUIET = Sample(0.0, 180.0, 20, 22)
 
@@ -14,6 +14,7 @@ QUIET = Sample(0.0, 180.0, 20, 22)
 def results(**other: Any) -> dict[str, Any]:
     good = {"count": 9, "pictures": 90, "without_a_picture": 0, "problems": []}
     held = {"faults_in_the_log": [], "exit_code": 0, "growth_mb": 2.0, "changes_refused": []}
+    held |= {"complaints_outside_a_reconnect": [], "frames_of_staying_clients": [9, 9]}
     return {**held, "visits": {way: dict(good) for way in WAYS}, **other}
 
 
@@ -27,6 +28,8 @@ def test_a_service_that_held_has_no_failures() -> None:
         ({"growth_mb": 31.0}, QUIET, "memory grew by 31.0 MB"),
         ({"exit_code": 1}, QUIET, "exit code 1"),
         ({"faults_in_the_log": ["Traceback"]}, QUIET, "in the log: Traceback"),
+        ({"complaints_outside_a_reconnect": ["tcp: corrupt"]}, QUIET, "FFmpeg: tcp: corrupt"),
+        ({"frames_of_staying_clients": [9, 0]}, QUIET, "FFmpeg has seen no picture"),
         ({"changes_refused": ["{}: 500"]}, QUIET, "refused"),
         ({}, Sample(0.0, 180.0, 30, 22), "threads with nobody there: 20 before, 30 after"),
         ({}, Sample(0.0, 180.0, 20, 60), "descriptors with nobody there: 22 before, 60 after"),
