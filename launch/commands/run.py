@@ -154,7 +154,7 @@ def _run_cameras(args: argparse.Namespace, settings: dict[str, Any]) -> int:
         sys.stdout.write(explanation(left_out) + cameras_toml(replace(config, cameras=tuple(cameras))))
         return 0
     run_flags.require_used(settings, config.cameras)
-    config = replace(config, cameras=tuple(revealed(camera) for camera in config.cameras))
+    config = replace(config, cameras=tuple(revealed(camera, camera.name) for camera in config.cameras))
     tune_process()
     set_up(args.log, logging.WARNING if args.quiet else logging.INFO)
     for text in run_flags.unused(settings, config.cameras):

@@ -339,7 +339,7 @@ def _of_name(config: CamerasConfig, name: str) -> RunConfig:
     """The camera of that name, its passwords filled in."""
     for camera in config.cameras:
         if camera.name == name:
-            return revealed(camera)
+            return revealed(camera, camera.name)
     raise ConfigError(f"reload: there is no camera {name} any more: restart for that")
 
 

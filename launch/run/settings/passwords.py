@@ -26,17 +26,23 @@ _CREDENTIAL_PREFIX = "irchroma_"  # of what the service file's LoadCredential ma
 _LONGEST_BYTES = 4096
 
 
-def revealed(config: R) -> R:
+def revealed(config: R, camera: str = "") -> R:
     """The configuration with `${NAME}` and `${file:PATH}` replaced by what they stand for.
 
     A name is looked up in the environment, then among systemd's credentials. Within an address the value is
     written so that any character may be in it.
+
+    Args:
+        config: as configured.
+        camera: its name among several, for the error.
 
     Raises:
         ConfigError: there is nothing of that name.
     """
 
     def reveal(text: str, key: str) -> str:
+        key = f"cameras.{camera}.{key}" if camera else key
+
         def value(match: re.Match[str]) -> str:
             found = _looked_up(match[1], key)
             return quote(found, safe="") if "://" in text[: match.start()] else found

@@ -63,6 +63,18 @@ def test_a_file_may_hold_a_password(tmp_path: Path) -> None:
         revealed(RunConfig(to=("rtsp://u:${NOWHERE_TO_BE_FOUND}@:8554/x",)))
 
 
+def test_of_several_cameras_the_one_whose_password_is_missing_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "cameras.toml"
+    file.write_text(
+        '[[cameras]]\nname = "gate"\nsource = "test:nir?seconds=1"\nto = ["null"]\n\n'
+        '[[cameras]]\nname = "yard"\nsource = "rtsp://u:${NOWHERE_TO_BE_FOUND}@h/s"\nto = ["null"]\n'
+    )
+    assert main(["run", "--config", str(file)]) == 1
+    assert "cameras.yard.source: ${NOWHERE_TO_BE_FOUND} is not known" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("address", "secrets"),
     [
