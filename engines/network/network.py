@@ -77,6 +77,10 @@ class Graph(Protocol):
         """Let go of it; may be called twice."""
 
 
+MOST_THREADS = 1024
+"""More is taken for a mistake: a library that is asked for them makes them."""
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkOptions:
     """How a network is run.
@@ -99,9 +103,10 @@ class NetworkOptions:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.threads < 0 or self.lanes < 0:
+        if not 0 <= self.threads <= MOST_THREADS or self.lanes < 0:
             raise EngineOptionError(
-                f"threads and lanes of a network must not be negative, got {self.threads} and {self.lanes}"
+                f"threads of a network: expected 0 (as many as there are cores) to {MOST_THREADS}, and no"
+                f" negative lanes, got {self.threads} and {self.lanes}"
             )
         known = ("auto", *RUNTIMES, *GPU_ONLY)
         if self.runtime not in known:

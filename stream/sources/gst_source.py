@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream.errors import SourceError, SourceLost, StreamError
+from irchroma.stream.errors import SourceError, SourceLost, StreamError, StreamOptionError
 from irchroma.stream.frame import Frame, Sound
 from irchroma.stream.gstreamer.door import EndOfStream, GstFailure
 from irchroma.stream.gstreamer.pipeline import Pipeline
@@ -51,6 +52,12 @@ class PictureOptions:
     max_megapixels: float = MEGAPIXELS
     every_frame: bool = False
     tell_damage: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_megapixels < math.inf:
+            raise StreamOptionError(
+                f"max_megapixels: expected more than 0 million pixels, got {self.max_megapixels:g}"
+            )
 
     @property
     def full_range(self) -> bool | None:

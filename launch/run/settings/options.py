@@ -5,6 +5,7 @@ Which engine it means follows from its source, its camera, its weights, or a vie
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -89,7 +90,7 @@ class OutputOptions:
     zero_copy: bool = True
 
     def __post_init__(self) -> None:
-        if self.segment_s < 0:
+        if not 0 <= self.segment_s < math.inf:
             raise ConfigError(f"segments: expected a length of 0 or more, got {self.segment_s:g} s")
         if not 0 <= self.onvif_port <= 65535:
             raise ConfigError(f"onvif_port: expected a port, 0 to 65535, got {self.onvif_port}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import threading
 import time
@@ -78,7 +79,7 @@ class Retention:
     gigabytes: float = 0.0
 
     def __post_init__(self) -> None:
-        if min(self.segments, self.days, self.gigabytes) < 0:
+        if not all(0 <= number < math.inf for number in (self.segments, self.days, self.gigabytes)):
             raise StreamOptionError(
                 "recordings to keep: expected 0 or more files, days and gigabytes,"
                 f" got {self.segments}, {self.days:g}, {self.gigabytes:g}"
