@@ -20,7 +20,13 @@ from irchroma.launch.measured import Measured, by_light, circumstances, finite, 
 from irchroma.launch.progress import Progress
 from irchroma.launch.run.process import settle_threads
 from irchroma.launch.stills.coloring import StillPictures, add_engine_arguments, luma_of, options_from
-from irchroma.launch.stills.picture_files import PictureError, contact_sheet, list_pairs, read_pair, write_rgb
+from irchroma.launch.stills.picture_files import (
+    PictureError,
+    contact_sheet,
+    pairs_and_lacking,
+    read_pair,
+    write_rgb,
+)
 
 EXAMPLE = "irchroma evaluate pairs/ --engine nir --size best --json nir_best.json --sheet nir_best.png"
 
@@ -52,13 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure all pairs; 1 when one of them could not be."""
+    """Measure all pairs; 1 when one of them could not be, or lacks its color picture."""
     settle_threads(args.runtime, args.threads)
-    pairs = list_pairs(args.folder)
+    pairs, lacking = pairs_and_lacking(args.folder)
+    for line in lacking:
+        print(f"irchroma evaluate: {line}", file=sys.stderr)
     measured: list[Measured] = []
     cells: list[tuple[str, NDArray[np.uint8]]] = []
     progress = Progress(len(pairs))
-    failures = 0
+    failures = len(lacking)
     with StillPictures(options_from(args)) as still:
         for done, (infrared, color) in enumerate(pairs):
             progress.update(done, infrared.stem)

@@ -130,6 +130,18 @@ def list_pairs(folder: Path) -> list[tuple[Path, Path]]:
     Raises:
         PictureError: a folder is missing or empty, or a picture has no partner.
     """
+    pairs, lacking = pairs_and_lacking(folder)
+    if lacking:
+        raise PictureError(lacking[0])
+    return pairs
+
+
+def pairs_and_lacking(folder: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """(infrared, color) files of equal stem, and a line on the infrared ones without a color one, if any.
+
+    Raises:
+        PictureError: a folder is missing or empty, or two pictures are of one stem.
+    """
     for half in (folder / "ir", folder / "rgb"):
         if not half.is_dir():
             raise PictureError(f"{half}: no such folder: a pair is {folder}/ir/NAME and {folder}/rgb/NAME")
@@ -140,9 +152,9 @@ def list_pairs(folder: Path) -> list[tuple[Path, Path]]:
         if other != path:
             raise PictureError(f"{folder / 'rgb'}: {other.name} and {path.name} are of one stem: leave one")
     lonely = [path.stem for path in infrared if path.stem not in color]
-    if lonely:
-        raise PictureError(f"{folder / 'rgb'}: nothing there for {len(lonely)} of ir/, such as {lonely[0]}")
-    return [(path, color[path.stem]) for path in infrared]
+    where = folder / "rgb"
+    lacking = [f"{where}: nothing there for {len(lonely)} of ir/, such as {lonely[0]}"] if lonely else []
+    return [(path, color[path.stem]) for path in infrared if path.stem in color], lacking
 
 
 def read_pair(

@@ -229,6 +229,10 @@ def require(config: RunConfig) -> None:
         )
     if config.input.loop and config.output.keep_raw_as == "bitstream" and config.output.keep_raw is not None:
         raise ConfigError("--loop begins a file again, which no coded track does: use --keep-raw-as frames")
+    if config.output.collect is not None and not config.color_camera:
+        raise ConfigError(
+            "--collect keeps pairs as the camera turns from color to infrared: leave out --no-color-camera"
+        )
     if config.output.onvif and not any(text.startswith("rtsp:") for text in config.to):
         raise ConfigError(
             "--onvif tells recorders of an RTSP stream: add --to rtsp://user:password@:8554/name"

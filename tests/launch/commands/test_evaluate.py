@@ -87,23 +87,24 @@ def test_a_damaged_pair_is_named_and_the_others_are_measured(
     assert "mean (1)" in said.out
 
 
-@pytest.mark.parametrize(
-    ("remove", "said"),
-    [
-        ("rgb", "no such folder: a pair is "),
-        ("ir", "no such folder: a pair is "),
-        ("rgb/dark.png", "nothing there for 1"),
-    ],
-)
-def test_missing_halves_are_one_line(
-    remove: str, said: str, pairs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path = pairs / remove
-    path.rename(pairs / "elsewhere")
+@pytest.mark.parametrize("half", ["rgb", "ir"])
+def test_missing_halves_are_one_line(half: str, pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (pairs / half).rename(pairs / "elsewhere")
     assert main(["evaluate", str(pairs), "--engine", "gray"]) == 1
     errors = capsys.readouterr().err
-    assert said in errors
+    assert "no such folder: a pair is " in errors
     assert len(errors.splitlines()) == 1
+
+
+def test_what_has_no_color_picture_is_named_and_the_others_are_measured(
+    pairs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (pairs / "rgb" / "dark.png").unlink()
+    assert main(["evaluate", str(pairs), "--engine", "gray", "--brief"]) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith(f"irchroma evaluate: {pairs}/rgb: nothing there for 1 of ir/, such as dark")
+    assert len(said.err.splitlines()) == 1
+    assert "mean (1)" in said.out
 
 
 def test_two_truths_for_one_picture_are_one_line(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,6 +97,7 @@ def test_a_file_that_can_be_written_is_not_made_by_asking(tmp_path: Path) -> Non
         (("--segment", "-1"), "0 or more"),
         (("--segment", "60"), "records none"),
         (("--keep-segments", "3"), "needs --segment"),
+        (("--collect", "pairs", "--no-color-camera"), "leave out --no-color-camera"),
         (("--stall", "0"), "stall_s must be above 0"),
         (("--runtime", "tensorflow"), "unknown runtime"),
         (("--best", "--size", "fast"), "--best is the network of size best: leave it out, or size fast"),
