@@ -166,7 +166,8 @@ def _search(args: argparse.Namespace, library: ReferenceLibrary) -> int:
     luma = luma_of(read_infrared(args.frame))
     found, words = library.search(luma, args.top), words_of(args.json)
     for match in found:
-        print(f"{match.score:6.3f}  {_line(match.entry)}", file=words)
+        alike = "alike" if match.score >= features.ALIKE else "     "
+        print(f"{match.score:6.3f} {alike}  {_line(match.entry)}", file=words)
     if not found:
         print(f"{library.folder} is empty", file=words)
     elif found[0].score < features.ALIKE:

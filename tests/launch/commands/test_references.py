@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -48,6 +49,7 @@ def test_pictures_go_in_once_are_found_and_go_out(
     words = ("search", frame, "--top", 3, "--library", library, "--json", found, "--sheet", sheet)
     code, out, _ = said(capsys, *words)
     assert code == 0
+    assert re.match(r" 0\.\d{3} alike  \w+  \S+\.", out), out
     matches = json.loads(found.read_text())["matches"]
     assert [len(matches), matches[0]["source"], matches[0]["alike"]] == [3, "scene2.png", True]
     assert Path(matches[0]["file"]).is_file()

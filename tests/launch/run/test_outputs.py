@@ -92,32 +92,6 @@ def test_a_file_that_can_be_written_is_not_made_by_asking(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("flags", "why"),
-    [
-        (("--segment", "-1"), "0 or more"),
-        (("--segment", "60"), "records none"),
-        (("--keep-segments", "3"), "needs --segment"),
-        (("--collect", "pairs", "--no-color-camera"), "leave out --no-color-camera"),
-        (("--stall", "0"), "stall_s must be above 0"),
-        (("--runtime", "tensorflow"), "unknown runtime"),
-        (("--best", "--size", "fast"), "--best is the network of size best: leave it out, or size fast"),
-        (("--best", "--engine", "nir:fast"), "leave it out, or size fast"),
-        (("--best", "--auto"), "however long it takes: leave out --auto, or --best"),
-        (("--best", "--fixed"), "however long it takes: leave out --fixed, or --best"),
-        (("--token", "a long secret"), "--token is of a page, and no output is one"),
-        (("--viewer-token", "a long secret"), "--viewer-token is of a page, and no output is one"),
-        (("--tls-cert", "cert.pem"), "--tls-cert is of a page, and no output is one"),
-        (("--engine", "nir:fast", "--size", "best"), "--size best contradicts engine nir:fast"),
-        (("--engine", "zhang2016", "--size", "best"), "--size best contradicts engine zhang2016"),
-    ],
-)
-def test_flags_that_would_do_nothing_or_contradict_each_other_are_refused(
-    flags: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert why in complaint(capsys, GOOD, "--to", "null", *flags)
-
-
-@pytest.mark.parametrize(
     "flags", [("--size", "best"), ("--runtime", "openvino"), ("--color-every", "2"), ("--best",)]
 )
 def test_a_network_s_flag_without_a_network_is_remarked_on_and_strict_makes_it_a_failure(
