@@ -12,15 +12,24 @@ import logging
 import re
 import threading
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.cache import digest_of, write_atomically
 from irchroma.engines.errors import EngineError
-from irchroma.engines.network.network import NetworkOptions, installed, machine_key, open_network
+from irchroma.engines.network.network import (
+    Network,
+    NetworkOptions,
+    Tensor,
+    installed,
+    machine_key,
+    open_network,
+)
 from irchroma.engines.network.record import read_record
 
 log = logging.getLogger(__name__)
@@ -164,14 +173,37 @@ def _ratio(path: Path, twin: Path, options: NetworkOptions) -> tuple[float, str]
     try:
         networks.append(open_network(twin, options))
         luma = np.full((1, 1, *_SIZE), 0.4, np.float32)
-        least = [np.inf, np.inf]
-        for number in range(_CALLS + 1):
-            for place, network in enumerate(networks):
-                start_s = time.thread_time()
-                network.infer(luma)
-                if number:  # the first one compiles
-                    least[place] = min(least[place], time.thread_time() - start_s)
+        least = in_turns(networks, luma, _CALLS, clock=time.thread_time).min((1, 2))
         return float(least[0] / max(least[1], 1e-9)), networks[0].name.split()[-1]
     finally:
         for network in networks:
             network.close()
+
+
+def in_turns(
+    networks: Sequence[Network],
+    luma: Tensor,
+    rounds: int,
+    in_a_row: int = 1,
+    clock: Callable[[], float] = time.perf_counter,
+) -> NDArray[np.float64]:
+    """Seconds of the networks' calls, which take turns, so that other load hits all of them alike.
+
+    Args:
+        networks: of the same input.
+        luma: that.
+        rounds: how many, after one that compiles and does not count.
+        in_a_row: calls of each in a round.
+        clock: whose seconds.
+
+    Returns:
+        (networks, rounds, in_a_row).
+    """
+    times = np.zeros((len(networks), rounds + 1, in_a_row))
+    for number in range(rounds + 1):
+        for place, network in enumerate(networks):
+            for call in range(in_a_row):
+                start_s = clock()
+                network.infer(luma)
+                times[place, number, call] = clock() - start_s
+    return times[:, 1:]

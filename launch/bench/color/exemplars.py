@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from irchroma.engines import catalog
 from irchroma.engines.measures import metrics
 from irchroma.engines.measures.metrics import Scores
-from irchroma.engines.network.eight_bit.twins import twin_path
+from irchroma.engines.network.eight_bit.twins import in_turns, twin_path
 from irchroma.engines.network.network import Network, NetworkOptions, open_network
 from irchroma.engines.neural.colorizer import NeuralColorizer
 from irchroma.engines.neural.exemplar import ExemplarNetwork
@@ -246,15 +246,10 @@ def measure_cost(band: str, options: NetworkOptions, scene: Scene) -> dict[str, 
         luma = pixels[None, None].astype(np.float32) / np.float32(255)
         calls: dict[tuple[str, str], Network] = {(form, "fast"): own for form, own in owns.items()}
         calls |= {(form, kind): one for kind, some in networks.items() for form, one in some.items()}
-        spent: dict[tuple[str, str], list[float]] = {key: [] for key in calls}
         for one in given.values():
             one.forget()
-        for number in range(CALLS + 2):
-            for key, network in calls.items():
-                start_s = time.process_time()
-                network.infer(luma)
-                if number > 1:  # the first ones compile
-                    spent[key].append(1e3 * (time.process_time() - start_s))
+        times = 1e3 * in_turns([*calls.values()], luma, CALLS + 1, clock=time.process_time)[:, 1:, 0]
+        spent = dict(zip(calls, times.tolist(), strict=True))
         name = f"{size[1]}x{size[0]}"
         found[name] = {form: _compared(form, spent) for form in owns}
         placed = given["placed"].encoded

@@ -32,22 +32,15 @@ CALLS = """
 import json, sys, time
 import numpy as np
 from pathlib import Path
+from irchroma.engines.network.eight_bit.twins import in_turns
 from irchroma.engines.network.network import NetworkOptions, open_network
 sizes, turns, paths = json.loads(sys.argv[1])
-options = NetworkOptions("openvino", 1, cache=None)
-networks = [open_network(Path(path), options) for path in paths]
+networks = [open_network(Path(path), NetworkOptions("openvino", 1, cache=None)) for path in paths]
 found = []
 for size in sizes:
     luma = np.random.default_rng(0).random((1, 1, *size), np.float32)
-    times = [[] for _ in networks]
-    for turn in range(turns + 1):
-        for place, network in enumerate(networks):
-            for _ in range(3):
-                start = time.process_time()
-                network.infer(luma)
-                if turn:
-                    times[place].append(1e3 * (time.process_time() - start))
-    found.append([[float(np.median(one)), min(one)] for one in times])
+    times = 1e3 * in_turns(networks, luma, turns, 3, time.process_time)
+    found.append([[float(np.median(one)), float(one.min())] for one in times])
 print(json.dumps({"names": [one.name for one in networks], "kinds": networks[-1].convolution_precisions(
     (1, 1, *sizes[0])), "cpu_ms": found}))
 """

@@ -8,7 +8,7 @@ import io
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from irchroma.calibration.precision import (
     Quality,
 )
 from irchroma.calibration.recordings import InfraredFrames, gather
-from irchroma.calibration.side_by_side import Speed, race
 from irchroma.engines.network.eight_bit.quantization import PRECISIONS
+from irchroma.engines.network.eight_bit.twins import in_turns
 from irchroma.engines.network.network import Network, NetworkOptions, open_network
 from irchroma.launch.commands.calibrate.tuned import add_network_arguments, asked_network
 from irchroma.launch.measured import write_json
@@ -40,6 +40,7 @@ EXAMPLE = """irchroma calibrate precision night.mp4 --engine nir:best --out nir_
 AMPLIFIED = 16
 """Factor on the differences that the picture shows."""
 SHOWN_ROWS = 4
+_ROUNDS, _IN_A_ROW = 12, 5
 SPEED_SIZES = {"fast": (256, 320), "best": (352, 416)}
 """(H, W) of a 640x512 camera at each network's own work size."""
 
@@ -90,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         with _tools_hushed():
             result = search.run(partial, progress.update)
-        speeds, convolutions = measure_speed(options, partial, lambda share: progress.update(share, "speed"))
+        progress.update(0.0, "speed")
+        speeds, convolutions = measure_speed(options, partial)
         pictures = search.pictures_of(partial)
         sheet = draw(frames, search.float_pictures, pictures, options)
         partial.replace(args.out)
@@ -125,10 +127,30 @@ def _tools_hushed() -> Iterator[None]:
         logging.getLogger().setLevel(level)
 
 
-def measure_speed(
-    options: PrecisionOptions, path: Path, note: Any
-) -> tuple[dict[str, list[Speed]], dict[str, int]]:
-    """Runtime -> what a run has without and with the new network; and types of its convolutions."""
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """One network's share of a measurement.
+
+    Attributes:
+        name: what it was called.
+        runtime: runtime and precision of what is not quantized.
+        median_ms: one frame.
+        ratio: how many times as fast as the first network: median over the rounds, each of which is the
+            ratio of both networks' medians within that round.
+        ratio_low: of the slowest quarter of the rounds.
+        ratio_high: of the fastest quarter.
+    """
+
+    name: str
+    runtime: str
+    median_ms: float
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+
+
+def measure_speed(options: PrecisionOptions, path: Path) -> tuple[dict[str, list[Speed]], dict[str, int]]:
+    """Size -> what a run has without and with the new network; and types of its convolutions."""
     network_options = NetworkOptions(options.runtime, options.threads, cache=None)
     networks: dict[str, Network] = {
         "float": open_network(options.path, network_options),
@@ -142,7 +164,12 @@ def measure_speed(
         height = round(options.work_size_px * 0.8 / 32) * 32
         size = (max(32, height), -(-options.work_size_px // 32) * 32)
     try:
-        speeds = race(networks, size, note=note)
+        luma = np.random.default_rng(7).random((1, 1, *size), np.float32)
+        medians_ms = 1e3 * np.median(in_turns([*networks.values()], luma, _ROUNDS, _IN_A_ROW), axis=2)
+        speeds = []
+        for (name, network), own_ms in zip(networks.items(), medians_ms, strict=True):
+            low, middle, high = np.percentile(medians_ms[0] / own_ms, [25, 50, 75])
+            speeds.append(Speed(name, network.name, float(np.median(own_ms)), middle, low, high))
         count = getattr(networks[options.precision], "convolution_precisions", None)
         convolutions = count((1, 1, *size)) if count is not None else {}
     finally:
