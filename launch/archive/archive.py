@@ -103,18 +103,28 @@ class Archive:
         options: how.
         workers: who.
         tell: called with the seconds of video that are done, and a note.
+        try_engine: called with the first recording that is to be colored; raises where no worker could.
     """
 
     def __init__(
-        self, place: Path, options: ArchiveOptions, workers: Workers, tell: Callable[[float, str], None]
+        self,
+        place: Path,
+        options: ArchiveOptions,
+        workers: Workers,
+        tell: Callable[[float, str], None],
+        try_engine: Callable[[Path], None] | None = None,
     ) -> None:
         self._place, self._options, self._workers, self._tell = place, options, workers, tell
+        self._try_engine = try_engine
         shown = {key: value for key, value in options.settings.items() if key != _THREADS}
         said = json.dumps([shown, options.segment_s, options.overlap_s], sort_keys=True, default=str)
+        asked = {key: masked(str(value)) for key, value in shown.items()}
+        asked |= {"segment length": f"{options.segment_s:g}", "overlap": f"{options.overlap_s:g}"}
         if options.config:
-            said += Path(options.config).read_text(encoding="utf-8")
+            written = Path(options.config).read_text(encoding="utf-8")
+            said += written
+            asked["config"] = f"{options.config} ({hashlib.sha256(written.encode()).hexdigest()[:8]})"
         self._settings = hashlib.sha256(said.encode()).hexdigest()
-        asked = {key: masked(str(value)) for key, value in shown.items()} | {"config": options.config}
         self._manifest = Manifest(place / MANIFEST, asked)
         config = load(Path(options.config) if options.config else None, options.settings)
         every = config.neural.temporal.color_every
@@ -122,6 +132,7 @@ class Archive:
         self._follows_tone = config.tone_map.method != "none" and config.tone_map.span is None
         self.colored = self.kept = 0
         self.failures: list[str] = []
+        self._given_up: list[_Work] = []
         self._frames_done = 0
 
     def run(self, recordings: list[Recording]) -> None:
@@ -130,6 +141,7 @@ class Archive:
         Raises:
             StreamError: the disk is full, on which all others would fail too, or the archive's own files
                 cannot be written.
+            EngineError, ConfigError: the engine cannot be had; nothing was begun then.
         """
         waiting: deque[tuple[_Work, Job]] = deque()
         under_way: dict[str, _Work] = {}
@@ -158,6 +170,9 @@ class Archive:
             raise told from error
         finally:
             self._workers.close()
+            for work in self._given_up:
+                if not work.done:  # of which only orders to the workers are left
+                    shutil.rmtree(work.folder, ignore_errors=True)
 
     def _ended(self, under_way: dict[str, _Work], waiting: deque[tuple[_Work, Job]]) -> None:
         """Wait for a segment; see what became of it."""
@@ -206,6 +221,9 @@ class Archive:
                     self._fail(recording, self._manifest.other_settings(known))
                     return None
             refuse_unreadable(recording.source)
+            if self._try_engine is not None:
+                self._try_engine(recording.source)
+                self._try_engine = None
             recording.target.parent.mkdir(parents=True, exist_ok=True)
             spans = cut(recording.source, self._options.segment_s, self._options.overlap_s, self._every)
         except (OSError, StreamError) as error:
@@ -310,6 +328,7 @@ class Archive:
         log.error("%s: %s", recording.name, reason)
         if work is not None:
             work.failure = reason
+            self._given_up.append(work)
         with suppress(OSError):
             if self._manifest.finished(recording) is not None:
                 return

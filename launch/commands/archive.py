@@ -7,6 +7,7 @@ import logging
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from irchroma.engines.processor import usable_cores
@@ -21,11 +22,14 @@ from irchroma.launch.archive.plan import Recording, find_recordings, left_out
 from irchroma.launch.archive.workers import open_workers
 from irchroma.launch.config import ConfigError
 from irchroma.launch.progress import Progress
+from irchroma.launch.run.engines import open_engine
 from irchroma.launch.run.process import set_up
 from irchroma.launch.run.settings import flags as run_flags
-from irchroma.launch.run.settings.options import load
+from irchroma.launch.run.settings.options import RunConfig, load
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import SourceError, StreamError
+from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions
+from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.packets import read_packets
 
 EXAMPLE = """irchroma archive recordings/ colored/ --engine nir --workers 4
@@ -64,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
     config = load(args.config, options.settings)  # its complaints come now
     options = replace(options, audio=config.output.audio, again=args.again)
     recordings = find_recordings(args.input, args.output)
+    for recording in recordings:  # such as a codec that does not go into such a file
+        FileSink(recording.target, FileSinkOptions(config.output.encoder))
     with suppress(SourceError):  # of a recording it is told when its turn comes
         build_loop(
             replace(config, source=str(recordings[0].source), to=())
@@ -72,7 +78,9 @@ def run(args: argparse.Namespace) -> int:
     place.mkdir(parents=True, exist_ok=True)
     workers = open_workers(count, args.ray)
     progress = Progress(None if args.quiet else _frames(recordings), endless=not args.quiet)
-    archive = Archive(place, options, workers, progress.update)
+    # A cluster's machines have runtimes and devices of their own.
+    try_engine = partial(_try_engine, config) if args.ray is None else None
+    archive = Archive(place, options, workers, progress.update, try_engine)
     try:
         archive.run(recordings)
     finally:
@@ -84,6 +92,18 @@ def run(args: argparse.Namespace) -> int:
     for failure in archive.failures:
         print(f"irchroma archive: {failure}", file=sys.stderr)
     return 1 if archive.failures else 0
+
+
+def _try_engine(config: RunConfig, path: Path) -> None:
+    """EngineError, ConfigError where the engine cannot be had here: its runtime, its device."""
+    source = open_source(str(path), config.input)
+    try:
+        info = source.open()
+    except SourceError:  # which its segment tells
+        return
+    finally:
+        source.close()
+    open_engine(config, info).close()
 
 
 def _frames(recordings: list[Recording]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,18 +10,27 @@ import pytest
 
 pytest.importorskip("gi", reason="archives are read by GStreamer")
 
+from irchroma.launch.archive.archive import Archive, ArchiveOptions, with_defaults
 from irchroma.launch.archive.manifest import MANIFEST, read_manifest
+from irchroma.launch.archive.plan import find_recordings
+from irchroma.launch.archive.segment import Job
 from irchroma.launch.cli import main
+
+
+def recorded(folder: Path) -> Path:
+    """A folder with a short gray recording."""
+    source = folder / "in"
+    source.mkdir()
+    shot = ["-f", "lavfi", "-i", "testsrc=size=96x64:rate=10:duration=1,hue=s=0", str(source / "night.mp4")]
+    subprocess.run(["ffmpeg", "-v", "error", *shot], check=True)
+    return source
 
 
 def test_what_is_finished_stays_unless_it_is_asked_for_anew(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Not by other settings, not by an engine that there is not."""
-    source, out = tmp_path / "in", tmp_path / "out"
-    source.mkdir()
-    shot = ["-f", "lavfi", "-i", "testsrc=size=96x64:rate=10:duration=1,hue=s=0", str(source / "night.mp4")]
-    subprocess.run(["ffmpeg", "-v", "error", *shot], check=True)
+    source, out = recorded(tmp_path), tmp_path / "out"
     words = ["archive", str(source), str(out), "--workers", "1", "--quiet"]
     assert main([*words, "--engine", "palette:lava"]) == 0
     noted, result = read_manifest(out / MANIFEST)["recordings"], (out / "night.mp4").read_bytes()
@@ -43,3 +53,52 @@ def test_what_is_finished_stays_unless_it_is_asked_for_anew(
     assert main([*words, "--engine", "palette:arctic", "--again"]) == 0
     assert (out / "night.mp4").read_bytes() != result
     assert main([*words, "--engine", "palette:arctic"]) == 0
+    assert main([*words, "--engine", "palette:arctic", "--overlap", "7"]) == 1
+    assert "(overlap 30, now 7): --again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("--engine nir --runtime tensorrt --device cuda:77", "runtime tensorrt|cuda:77"),
+        ("--engine gray --codec vp8", "codec vp8, which .mp4 does not hold"),
+    ],
+)
+def test_what_no_worker_could_do_is_said_once_and_nothing_is_begun(
+    asked: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A runtime or a device that is not here was tried three times for each recording."""
+    out = tmp_path / "out"
+    assert main(["archive", str(recorded(tmp_path)), str(out), "--quiet", *asked.split()]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(f"irchroma archive: .*({said})", line)
+    assert not out.exists() or not list(out.iterdir())
+
+
+class Refusing:
+    """Workers that can do nothing."""
+
+    count = 1
+
+    def __init__(self) -> None:
+        self._jobs: list[Job] = []
+
+    def start(self, job: Job) -> None:
+        Path(f"{job.target}.job.json").write_text("{}", encoding="utf-8")
+        self._jobs.append(job)
+
+    def next(self) -> tuple[Job, str | None]:
+        return self._jobs.pop(), "broken"
+
+    def close(self) -> None:
+        pass
+
+
+def test_of_a_recording_that_failed_with_nothing_done_no_work_stays(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    archive = Archive(out, with_defaults(ArchiveOptions({"engine": "gray"}), 1), Refusing(), lambda *_: None)
+    archive.run(find_recordings(recorded(tmp_path), out))
+    assert len(archive.failures) == 1
+    assert read_manifest(out / MANIFEST)["recordings"]["night.mp4"]["state"] == "failed"
+    assert not list((out / ".irchroma-archive").iterdir())
