@@ -23,7 +23,7 @@ from irchroma.launch.run.control.rereading import Reread, reread_all
 from irchroma.launch.run.engines import Shared
 from irchroma.launch.run.monitoring.monitor import Monitor
 from irchroma.launch.run.monitoring.notices import ServiceNotices, idle_since
-from irchroma.launch.run.outputs import source_file, write_statistics
+from irchroma.launch.run.outputs import require_folders, source_file, write_statistics
 from irchroma.launch.run.process import stop_on_signals
 from irchroma.launch.run.settings.options import RunConfig
 from irchroma.launch.run.settings.passwords import revealed
@@ -243,6 +243,7 @@ class CamerasRun:
         for camera in config.cameras:
             shared = Shared(camera.name, self._pool, max(1, usable_cores() // count))
             try:
+                require_folders(camera)
                 self.feeds.append(CameraFeed(camera, shared, again))
             except (StreamError, EngineError, ValueError) as error:
                 raise ConfigError(f"cameras.{camera.name}: {error}") from error

@@ -105,17 +105,25 @@ def require_recording(config: RunConfig) -> None:
         )
 
 
+def require_folders(config: RunConfig) -> None:
+    """ConfigError where the folder of a recording is missing, unless the run waits for what is not there."""
+    for text in filter(is_recording, () if config.reconnect.wait_at_start else config.to):
+        if not (path := Path(text.removeprefix("file:").removeprefix("//"))).parent.is_dir():
+            raise ConfigError(f"--to {path}: the folder {path.parent} does not exist: make it first")
+
+
 def require_outputs(config: RunConfig) -> None:
     """Refuse what could not be written before source and engine are opened.
 
-    Of a file all that is asked for has to be written; beside a camera that is recorded to a folder that is
-    not there, its other outputs go on.
+    Of a file all that is asked for has to be written; beside a camera whose recording cannot be written now,
+    its other outputs go on.
 
     Raises:
-        ConfigError: a file's conversion, or every output of a camera, has no place to be written to; or the
-            masks that are drawn could not be kept.
+        ConfigError: a file's conversion, or every output of a camera, has no place to be written to; the
+            folder of a recording is missing; or the masks that are drawn could not be kept.
     """
     require_masks_kept(config, "--privacy")
+    require_folders(config)
     faults: list[ConfigError | None] = []
     for text in config.to:
         try:

@@ -250,8 +250,7 @@ class SinkWriter:
                 self._fail(SinkError(f"{self.reason}: nothing was recorded from then on"))
 
     def _start(self, first: bool) -> None:
-        generation = self._generation
-        self._thread = feed_thread(lambda: self._work(generation, first), f"sink {self.label}")
+        self._thread = feed_thread(partial(self._work, self._generation, first), f"sink {self.label}")
         self._thread.start()
 
     def _work(self, generation: int, first: bool) -> None:
@@ -328,6 +327,8 @@ class SinkWriter:
             log.info("sink is back: %s", self.label)
         else:
             log.info("sink: %s, %dx%d", self.label, self._size[1], self._size[0])
+            if self._keeps and self._lost:
+                log.warning("%s lacks the first %d pictures: it was not there", self.label, self._lost)
         self.reason = None
         self._opened.set()
 

@@ -23,6 +23,7 @@ from irchroma.stream.sensor.profile import CameraScale
 from irchroma.stream.sensor.thermometer import ThermometerOptions
 from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.files.retention import Retention
+from irchroma.stream.sinks.open_sink import is_recording
 from irchroma.stream.sources.open_source import SourceOptions
 from irchroma.stream.tone.options import ToneMapOptions
 from irchroma.stream.view.osd import OsdOptions
@@ -232,6 +233,13 @@ def require(config: RunConfig) -> None:
     if config.output.collect is not None and not config.color_camera:
         raise ConfigError(
             "--collect keeps pairs as the camera turns from color to infrared: leave out --no-color-camera"
+        )
+    kept = [text for text in config.to if is_recording(text) or text.startswith("hls:") or ".m3u8" in text]
+    shown = [text for text in config.to if text not in kept and text.removesuffix(":") != "null"]
+    if config.input.loop and not shown and (kept or config.output.keep_raw is not None):
+        raise ConfigError(
+            "--loop never ends, and what only keeps it is written as fast as it goes, until the disk is full:"
+            " leave out --loop, or add an output that shows it (http://:8080, rtsp://:8554/name)"
         )
     if config.output.onvif and not any(text.startswith("rtsp:") for text in config.to):
         raise ConfigError(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import nullcontext
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +15,12 @@ import pytest
 from irchroma.engines.palette.gray import GrayColorizer
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
+from irchroma.launch.run.cameras import CameraRun, CamerasConfig
 from irchroma.launch.run.engines import open_engine
+from irchroma.launch.run.feeds import CamerasRun
 from irchroma.launch.run.monitoring.monitor import BandDoubt, Monitor
 from irchroma.launch.run.outputs import require_outputs
-from irchroma.launch.run.settings.options import RunConfig, load
+from irchroma.launch.run.settings.options import RunConfig, load, require
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import SinkError
 from irchroma.stream.frame import Frame
@@ -164,3 +168,44 @@ def test_video_that_the_network_for_near_infrared_believes_nothing_of_is_doubted
         assert watch.compose(job).size == (4, 6)
     assert [one for one in caplog.messages if one.endswith(f", say --engine {said}")] == caplog.messages
     assert len(caplog.messages) == doubted
+
+
+def test_a_folder_that_is_not_there_is_refused_also_beside_other_outputs_unless_it_is_waited_for() -> None:
+    """Where a camera was recorded to it, the first minute was lost until somebody read the log."""
+    both = {"source": "rtsp://127.0.0.1:9/none", "to": ["nowhere/a.mp4", "rtsp://:8554/gate"]}
+    waits = {"reconnect.wait_at_start": True}
+    for asked in (both, {**both, "to": ["nowhere/a.mp4"]}, {**both, "to": ["nowhere/a.mp4"], **waits}):
+        with pytest.raises(ConfigError, match="nowhere does not exist: make it first"):
+            require_outputs(load(None, asked))
+    require_outputs(load(None, {**both, **waits}))
+    with pytest.raises(ConfigError, match=r"cameras\.gate: --to nowhere/a.mp4: the folder nowhere does not"):
+        CamerasRun(CamerasConfig((CameraRun(both["source"], tuple(both["to"]), name="gate"),)))
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        ("--to out.mp4", True),
+        ("--to out.mkv --to null", True),
+        ("--to hls:web", True),
+        ("--to web/live.m3u8", True),
+        ("--to null --keep-raw raw.mkv", True),
+        ("--to null", False),
+        ("--to out.mp4 --to rtsp://:8554/gate", False),
+    ],
+)
+def test_what_begins_again_and_again_is_not_kept_where_nothing_shows_it(
+    words: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was written as fast as it went, until the disk was full."""
+    monkeypatch.chdir(tmp_path)
+    flags = words.split()
+    asked: dict[str, Any] = {
+        "to": [to for flag, to in zip(flags[::2], flags[1::2], strict=True) if flag == "--to"]
+    }
+    if "--keep-raw" in flags:
+        asked["output.keep_raw"] = "raw.mkv"
+    config = load(None, {"source": "night.mp4", "input.loop": True, **asked})
+    with pytest.raises(ConfigError, match="--loop never ends") if refused else nullcontext():
+        require(config)
+    require(load(None, {"source": "night.mp4", **asked}))

@@ -17,7 +17,7 @@ from irchroma.launch.arguments import one_line
 from irchroma.launch.cli import main
 from irchroma.launch.config import ConfigError
 from irchroma.launch.run import outputs
-from irchroma.launch.run.outputs import require_outputs, require_writable, source_file
+from irchroma.launch.run.outputs import require_writable, source_file
 from irchroma.launch.run.settings.flags import require_used, unused
 from irchroma.launch.run.settings.options import OutputOptions, RunConfig, load
 from irchroma.launch.run.wiring import build_loop
@@ -144,13 +144,6 @@ def test_a_place_that_is_not_there_is_said_before_anything_is_opened(
     assert why in complaint(capsys, "night.mp4", "--to", to, "--to", "null")
     assert why in complaint(capsys, "rtsp://127.0.0.1:9/none", "--to", to)
     assert sorted(path.name for path in tmp_path.iterdir()) == there
-
-
-def test_beside_a_folder_that_is_not_there_a_camera_s_other_outputs_go_on() -> None:
-    both = {"source": "rtsp://127.0.0.1:9/none", "to": ["nowhere/a.mp4", "rtsp://:8554/gate"]}
-    require_outputs(load(None, both))
-    with pytest.raises(ConfigError, match="does not exist"):
-        require_outputs(load(None, {**both, "to": ["nowhere/a.mp4"]}))
 
 
 @pytest.mark.parametrize(

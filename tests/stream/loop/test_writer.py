@@ -246,6 +246,24 @@ def test_a_sink_of_several_that_does_not_open_at_the_start_of_a_live_run_is_trie
     until(lambda: hanging.closed)
 
 
+def test_how_many_pictures_a_recording_lacks_that_could_not_be_written_at_first_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Disk(MemorySink):
+        keeps_all = True
+
+    writer = SinkWriter(Refusing(), "night.mp4", Disk, replace(QUICK, first_delay_s=0.2))
+    with pytest.raises(SinkError, match="port is taken"):
+        writer.open(LIVE, (4, 6), or_later=True)
+    for number in range(3):
+        writer.put(picture(number))
+    until(lambda: writer.state == "open")
+    writer.put(picture(3))
+    writer.finish()
+    assert "night.mp4 lacks the first 3 pictures: it was not there" in caplog.text
+    assert (writer.written, writer.drops) == (1, 3)
+
+
 @pytest.mark.alone
 def test_a_sink_that_never_was_open_is_tried_again_also_after_a_try_that_hangs() -> None:
     hanging, good = Hanging("open"), MemorySink()
