@@ -30,6 +30,7 @@ from irchroma.engines.gpu.stages import stage
 from irchroma.engines.network.record import require_match
 from irchroma.engines.neural.colorizer import NeuralOptions, NeuralPicture
 from irchroma.engines.neural.given_picture import checked_strength
+from irchroma.engines.picture import require_picture
 from irchroma.engines.processor import make_nice
 from irchroma.engines.recolor.work_picture import reduced, reduced_by_halves, work_size
 from irchroma.engines.reference.pictures import Reference
@@ -167,8 +168,7 @@ class DeviceColorizer:
         held: bool = False,
     ) -> None:
         """Start one frame; see `irchroma.stream.protocols.Colorizer.submit`."""
-        if luma.ndim != 2 or luma.dtype != np.uint8 or 0 in luma.shape:
-            raise EngineOptionError(f"expected (H, W) uint8 luma, got {luma.shape} {luma.dtype}")
+        require_picture(luma, counts)
         with self._submitting, self._told():
             self._submit(luma, pts_ns, held)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines import catalog
-from irchroma.engines.errors import EngineError, EngineOptionError
+from irchroma.engines.errors import EngineError
 from irchroma.engines.network.eight_bit.twins import weights_for
 from irchroma.engines.network.network import Network, NetworkOptions, open_graph, open_network
 from irchroma.engines.network.record import require_match
@@ -26,6 +26,7 @@ from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork, b
 from irchroma.engines.neural.given_picture import OpenGraph, checked_strength
 from irchroma.engines.neural.options import AHEAD_FRAMES, NeuralOptions, NeuralPicture
 from irchroma.engines.neural.steered import SteeredColor
+from irchroma.engines.picture import require_picture
 from irchroma.engines.processor import frame_turns, make_nice, usable_cores
 from irchroma.engines.recolor import neutral
 from irchroma.engines.recolor.recoloring import Recoloring, halves
@@ -275,8 +276,7 @@ class NeuralColorizer:
     def _observe(
         self, luma: Luma, pts_ns: int, held: bool, counts: NDArray[np.uint16] | None = None
     ) -> InFlight:
-        if luma.ndim != 2 or luma.dtype != np.uint8 or 0 in luma.shape:
-            raise EngineOptionError(f"expected (H, W) uint8 luma, got {luma.shape} {luma.dtype}")
+        require_picture(luma, counts)
         height, width = work_size((luma.shape[0], luma.shape[1]), self._long_side_px)
         scale = self.options.celsius if self._band == "thermal" else None
         warm = people.warm_in(counts, scale, (height, width))

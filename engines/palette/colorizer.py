@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from irchroma.engines.errors import EngineError, EngineOptionError
 from irchroma.engines.palette.options import KIND_COLORS, SPARE_COLORS, Isotherm, Kind, PaletteOptions
 from irchroma.engines.palette.tables import Table, load_palette, palette_table, sliced_table
+from irchroma.engines.picture import require_picture
 from irchroma.engines.recolor.color_space import colors_to_lab
 
 log = logging.getLogger(__name__)
@@ -138,12 +139,14 @@ class PaletteColorizer:
         """Color one frame; see `irchroma.stream.protocols.Colorizer`.
 
         Raises:
-            EngineOptionError: a span or an isotherm looks at counts and this source has none.
+            EngineOptionError: a span or an isotherm looks at counts and this source has none; or this is no
+                picture.
             EngineError: a result has not been collected yet, or the colorizer is closed.
         """
         if self._closed or self._done:
             state = "is closed" if self._closed else "has a frame in flight: collect it first"
             raise EngineError(f"palette colorizer {state}")
+        require_picture(luma, counts)
         if counts is None and (self._marks or self._by_counts is not None):
             raise EngineOptionError(
                 "palette span and isotherms in counts or degrees need a 16-bit source, this one gives"

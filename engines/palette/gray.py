@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from irchroma.engines.picture import require_picture
 from irchroma.engines.recolor.color_space import luma_to_rgb
 
 
@@ -37,6 +38,7 @@ class GrayColorizer:
         counts: NDArray[np.uint16] | None = None,
         held: bool = False,
     ) -> None:
+        require_picture(luma, counts)
         self._pending.append(GrayPicture(luma_to_rgb(luma)))
 
     def collect(self) -> GrayPicture:

@@ -194,10 +194,14 @@ class ToneMap:
             StreamOptionError: "none" was asked for and counts came: 16 bits are never cut to 8; or these are
                 no such pixels.
         """
-        if pixels.ndim != 2 or pixels.dtype.kind != "u" or pixels.itemsize > 2:
-            raise StreamOptionError(
-                f"expected (H, W) uint8 luma or uint16 counts, got {pixels.shape} {pixels.dtype}"
-            )
+        if not isinstance(pixels, np.ndarray):
+            found = type(pixels).__name__
+        elif pixels.ndim != 2 or pixels.dtype.kind != "u" or pixels.itemsize > 2 or not pixels.size:
+            found = f"{pixels.shape} {pixels.dtype}"
+        else:
+            found = ""
+        if found:
+            raise StreamOptionError(f"expected (H, W) uint8 luma or uint16 counts, got {found}")
         method = self.method_for(pixels.dtype)
         if method in ("none", "lift") and pixels.dtype != np.uint8:
             raise StreamOptionError(

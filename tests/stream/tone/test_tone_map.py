@@ -381,10 +381,16 @@ def test_what_is_no_memory_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "kind"), [((4, 6, 3), np.uint8), ((4, 6), np.float32), ((4, 6), np.int16), ((6,), np.uint16)]
+    ("shape", "kind"),
+    [((4, 6, 3), np.uint8), ((4, 6), np.float32), ((4, 6), np.int16), ((6,), np.uint16), ((0, 6), np.uint16)],
 )
 def test_what_is_no_picture_of_a_sensor_is_refused_by_its_shape_and_type(
     shape: tuple[int, ...], kind: type
 ) -> None:
     with pytest.raises(StreamOptionError, match=r"expected \(H, W\) uint8 luma or uint16 counts, got \("):
         ToneMap().apply(np.zeros(shape, kind), 0)
+
+
+def test_a_name_is_no_picture() -> None:
+    with pytest.raises(StreamOptionError, match="got str"):
+        ToneMap().apply("night.png", 0)  # type: ignore[arg-type]
