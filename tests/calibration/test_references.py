@@ -60,8 +60,11 @@ def test_other_views_and_other_light_are_references_of_their_own_and_the_set_sta
     collector = ReferenceCollector(3)
     for name, picture in (("yard", yard), ("dusk", dusk), ("street", street), ("yard", yard)):
         collector.add(picture, name)
-    names = [reference.name for reference in collector.references()]
+    names = [one.name for one in collector.references()]
     assert names == ["yard, median of 2 pictures", "dusk", "street"]
+    doubts = [line for line in reference.describe(collector.references(), 0) if "another view" in line]
+    assert len(doubts) == 1
+    assert doubts[0].startswith("street: shows another view than yard, median of 2 pictures: ")
     monkeypatch.setattr(references, "LONG_SIDE_PX", 160)
     small = ReferenceCollector(1)
     for picture in (yard, yard, street):

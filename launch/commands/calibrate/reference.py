@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.recordings import read_frames
 from irchroma.calibration.references import STILL_FROM, ReferenceCollector
+from irchroma.engines.recolor.color_space import rgb_to_luma
+from irchroma.engines.reference import registration
 from irchroma.engines.reference.pictures import PICTURES, Reference, read_picture, save_references
 from irchroma.launch.commands.calibrate.overview import draw_references
 from irchroma.launch.progress import Progress
@@ -68,12 +70,18 @@ def _look_at(args: argparse.Namespace, collector: ReferenceCollector) -> None:
 
 
 def describe(references: list[Reference], gray: int) -> list[str]:
-    """One line for each reference."""
-    lines = []
+    """What there is to say of each reference."""
+    lines, first = [], references[0]
     for reference in references:
         height, width = reference.trust.shape
         trusted = float((reference.trust > 127).mean())
         lines.append(f"{reference.name}: {width}x{height}, {trusted:.1%} trusted")
+        lumas = rgb_to_luma(first.rgb), rgb_to_luma(reference.rgb)
+        if reference is not first and not registration.register(*lumas).same_scene:
+            lines.append(
+                f"{reference.name}: shows another view than {first.name}: right for a camera that turns, else"
+                " leave it out"
+            )
         if not reference.still:
             lines.append(
                 f"{reference.name}: too few to know what stands still, so what the infrared does not show is"
