@@ -45,6 +45,7 @@ from irchroma.stream.sources.gst_source import GstSource
 from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.pictures.picture_source import scale_of
 from irchroma.stream.sources.rtsp_source import RtspSource
+from irchroma.stream.view.cards import for_viewers
 from irchroma.stream.view.composer import ViewComposer
 from irchroma.stream.view.privacy import PrivacyMasks, PrivateComposer
 
@@ -82,6 +83,7 @@ def build_loop(
     source = open_source(config.source, config.input)
     sound = _sound(config, source)
     composer = ViewComposer(config.view, config.osd, config.palette.gain, config.palette.offset)
+    composer.name = shared.name
     engines = RunEngines(config, shared, governor, references_of(config))
     masks = _privacy(config, camera)
     control = engines.control = RunControl(config, composer, engines.choose, engines.references, masks)
@@ -94,6 +96,8 @@ def build_loop(
 
     def told() -> dict[str, Any]:
         known = stats() if stats is not None else {}
+        if known.get("reason"):
+            known["reason"] = for_viewers(known["reason"])
         sent = {"view": composer.view.view, "wipe": composer.view.wipe}
         shown = {"sent": sent, "scale": control.scale, "ends": control.ends}
         return {**known, "latency_ms": control.latency_ms, **shown}

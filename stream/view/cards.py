@@ -14,16 +14,29 @@ Rgb = NDArray[np.uint8]
 
 AMBER: Color = (255, 176, 32)
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*: ")
+_AN_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s,;)]*")
+_HOST = re.compile(r"(?:^|(?<=: ))\S+ (?=refuses connections|does not answer|cannot be reached)")
+_CLAUSE = re.compile(r": |; | \(|, is ")
 
 
-def no_signal_card(size: tuple[int, int], last_rgb: Rgb | None, seconds: float, reason: str = "") -> Rgb:
+def for_viewers(reason: str) -> str:
+    """Why there is no signal without the camera's address, which is no viewer's business."""
+    text = _HOST.sub("the camera ", _ADDRESS.sub("", reason))
+    text = re.sub(r"no host is called \S+", "the camera's name leads nowhere", text)
+    return _AN_ADDRESS.sub("another address", re.sub(r" at port \d+", "", text))
+
+
+def no_signal_card(
+    size: tuple[int, int], last_rgb: Rgb | None, seconds: float, reason: str = "", name: str = ""
+) -> Rgb:
     """The card for a source that is silent.
 
     Args:
         size: (H, W) of the card.
         last_rgb: the last picture of any size, shown dark and blurred behind; None for a plain card.
         seconds: since the last frame.
-        reason: what is known of the cause, in a few words; the source's address before it is left out.
+        reason: what is known of the cause; its first words are shown, without an address.
+        name: the camera's, where there are several.
 
     Returns:
         (H, W, 3) uint8 R'G'B', the caller's own.
@@ -35,8 +48,10 @@ def no_signal_card(size: tuple[int, int], last_rgb: Rgb | None, seconds: float, 
     small_px = max(12, round(letter_height(size) * 1.05))
     large_px = round(small_px * 2.2)
     room = width - 4 * small_px
-    reason = _ADDRESS.sub("", reason, count=1)  # it is no viewer's business, and leaves no room for what is
-    title = lettered("No signal", large_px, (255, 255, 255), weight=600)
+    reason = _CLAUSE.split(for_viewers(reason), maxsplit=1)[0]  # what to do is for who reads the log
+    heading = f"{name}: no signal" if name else "No signal"
+    heading = heading if fitted(heading, large_px, room, 600) == heading else "No signal"
+    title = lettered(heading, large_px, (255, 255, 255), weight=600)
     line = fitted(f"{elapsed(seconds)}  ·  {reason}", small_px, room, 450) if reason else ""
     if not line or (line.endswith("…") and len(line) < len(elapsed(seconds)) + 10):
         line = elapsed(seconds)  # no room for more than the first letters of a reason

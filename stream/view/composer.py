@@ -26,6 +26,7 @@ class ViewComposer:
     """The `Composer` of every picture of a run; used by the loop's composing thread.
 
     Attributes:
+        name: the camera's, where there are several: on the card of one that gives no signal.
         view: what the picture shows; any thread may put another one there.
         celsius_of: what so many counts are in degrees; None: by the camera's scale, where there is one.
         scale_of: says which color stands for which value, None where none does; asked a few times a second.
@@ -46,7 +47,7 @@ class ViewComposer:
         offset: float = 0.0,
     ) -> None:
         self.view, self._gain, self._offset = view or ViewOptions(), gain, offset
-        self.latency_ms = 0.0
+        self.latency_ms, self.name = 0.0, ""
         self.celsius_of: Callable[[float], float] | None = None
         self.scale_of: Callable[[], ColorScale | None] | None = None
         self.is_timed: Callable[[], bool] | None = None
@@ -114,8 +115,8 @@ class ViewComposer:
 
     def no_signal(self, silent_s: float, reason: str) -> Picture:
         if self._last is None:
-            return Picture(no_signal_card(_FIRST_SIZE, None, silent_s, reason))
-        return Picture(no_signal_card(self._last.size, self._last.rgb, silent_s, reason))
+            return Picture(no_signal_card(_FIRST_SIZE, None, silent_s, reason, self.name))
+        return Picture(no_signal_card(self._last.size, self._last.rgb, silent_s, reason, self.name))
 
     def _readings(self, job: Job, synthetic: bool) -> Readings:
         show = self._osd.options.show

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,26 @@ def test_a_camera_that_was_waited_for_in_vain_is_in_the_statistics_and_no_succes
     assert (told["state"], told["frames"]) == ("ended", 0)
     assert re.match("no picture came: .* refuses connections", told["reason"])
     assert told["remarks"] == [{"text": told["reason"], "count": 1}]
+
+
+def test_a_page_says_why_and_not_where_the_camera_is(tmp_path: Path) -> None:
+    at, page = free_port(), free_port()
+    words = [f"rtsp://127.0.0.1:{at}/x", "--engine", "gray", "--wait", "--to", f"http://127.0.0.1:{page}"]
+    command = [sys.executable, "-m", "irchroma.launch", "run", *words]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+
+        def reason() -> str:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{page}/stats.json", timeout=5) as answer:
+                    return str(json.load(answer)["reason"])
+            except OSError:
+                return ""
+
+        try:
+            wait_for(lambda: "refuses" in reason())
+            assert reason().startswith("the camera refuses connections: is the camera")
+        finally:
+            process.terminate()
 
 
 def test_a_run_that_fails_before_its_first_picture_says_so_in_its_statistics(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from irchroma.stream.view.cards import elapsed, error_banner, no_signal_card
+from irchroma.stream.view.cards import elapsed, error_banner, for_viewers, no_signal_card
 
 LAST = np.random.default_rng(0).integers(0, 256, (120, 160, 3)).astype(np.uint8)
 
@@ -30,6 +30,64 @@ def test_the_source_s_address_is_not_shown_in_front_of_the_reason() -> None:
     said = "rtsp://***@10.0.0.5:554/stream: the camera refuses this user and password"
     shown = no_signal_card((480, 640), None, 5, said)
     assert np.array_equal(shown, no_signal_card((480, 640), None, 5, said.partition(": ")[2]))
+
+
+REFUSED = "127.0.0.1 refuses connections at port 554: is the camera or server running, is the port right?"
+
+
+@pytest.mark.parametrize(
+    ("reason", "page", "card"),
+    [
+        (
+            f"rtsp://127.0.0.1:554/cam: {REFUSED}",
+            "the camera refuses connections: is the camera or server running, is the port right?",
+            "the camera refuses connections",
+        ),
+        (
+            f"no picture came: rtsp://h/c: {REFUSED}",
+            "no picture came: the camera refuses connections: ...",
+            "",
+        ),
+        (
+            "rtsp://roof.lan/c: no host is called roof.lan",
+            "the camera's name leads nowhere",
+            "the camera's name leads nowhere",
+        ),
+        (
+            "tcp://10.0.0.5:5000: 10.0.0.5 cannot be reached at port 5000: no route to host",
+            "the camera cannot be reached: no route to host",
+            "the camera cannot be reached",
+        ),
+        (
+            "http://10.0.0.5/v: the camera sends on to http://10.0.0.6/v, which is told none: give that one",
+            "the camera sends on to another address, which is told none: give that one",
+            "the camera sends on to another address, which is told none",
+        ),
+        (
+            "rtsp://10.0.0.5/c: the camera wants a user and password: rtsp://user:password@host/...",
+            "the camera wants a user and password: another address",
+            "the camera wants a user and password",
+        ),
+        (
+            "srt://:1: no picture came within 5 s, is the other side running?",
+            "",
+            "no picture came within 5 s",
+        ),
+        ("night.mkv: no space left on device", "night.mkv: no space left on device", ""),
+        ("the connection broke", "the connection broke", "the connection broke"),
+    ],
+)
+def test_viewers_read_why_and_not_where_the_camera_is(reason: str, page: str, card: str) -> None:
+    assert not page or for_viewers(reason) == page.replace("...", REFUSED.partition(": ")[2])
+    if card:
+        shown = no_signal_card((480, 1600), None, 9, reason)
+        assert np.array_equal(shown, no_signal_card((480, 1600), None, 9, card))
+
+
+def test_a_camera_among_several_is_named_where_there_is_room() -> None:
+    plain = no_signal_card((480, 640), None, 9, "a")
+    assert not np.array_equal(plain, no_signal_card((480, 640), None, 9, "a", "gate"))
+    assert np.array_equal(plain, no_signal_card((480, 640), None, 9, "a", "gate" * 30))
 
 
 def test_the_last_picture_is_still_to_be_guessed_behind() -> None:

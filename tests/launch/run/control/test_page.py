@@ -164,12 +164,17 @@ def test_the_list_of_cameras_says_which_is_lost(tmp_path: Path) -> None:
         with watched(tmp_path, camera, "") as tab:
             said = "[...document.querySelectorAll('span')].map(one => one.textContent)"
             tab.wait_for(f"{said}[0].endsWith('17 ms') && {said}[1].startsWith('no signal since ')")
-            assert tab.value("document.querySelectorAll('a')[1].title") == "the cable is out"
+            whys = "[...document.querySelectorAll('p + p')].map(one => one.innerText)"
+            assert tab.value(whys) == ["", "the cable is out"]
             for place, size in SIZES.items():
                 for scheme in ("light", "dark"):
                     tab.look(scheme, size)
                     assert fits(tab)
                     tab.screenshot(tmp_path / f"index_{place}_{scheme}.png")
+            yard.told = {**yard.told, "state": "failed", "reason": "the camera does not accept this user"}
+            tab.wait_for(f"{whys}[1] === 'the camera does not accept this user'")
+            camera.told = {**camera.told, "reason": "the engine failed"}
+            tab.wait_for(f"{whys}[0] === 'no color: the engine failed'")
     finally:
         yard.close()
 
