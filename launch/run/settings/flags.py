@@ -281,7 +281,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             float,
             metavar="N",
         ),
-        Flag("--wait", "reconnect.wait_at_start", "keep trying if the source is not there yet", bool),
+        Flag("--wait", "reconnect.wait_at_start", "keep trying until source and folder are there", bool),
         Flag(
             "--camera",
             "camera",
