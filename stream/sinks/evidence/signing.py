@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from irchroma.stream.errors import StreamError
 
+_WRITTEN_S = 1.0
 _DOMAIN = b"irchroma evidence 1\n"
 _INSTALL = "signatures need the package cryptography: pip install 'irchroma[evidence]'"
 
@@ -62,7 +64,7 @@ class Signer:
             StreamError: it can neither be read nor written.
         """
         if path.exists():
-            return cls.read(path)
+            return cls._made_by_another(path)
         ed25519, files = _library()
         key = ed25519.Ed25519PrivateKey.generate()
         private = key.private_bytes(files.Encoding.PEM, files.PrivateFormat.PKCS8, files.NoEncryption())
@@ -75,7 +77,7 @@ class Signer:
                 file.write(private)
             public_file(path).write_bytes(public)
         except FileExistsError:
-            return cls.read(path)  # another run was quicker
+            return cls._made_by_another(path)
         except OSError as error:
             if made:  # half a key, or one that nobody could check; another run's is left alone
                 with suppress(OSError):
@@ -85,6 +87,15 @@ class Signer:
                 " name a place for it, --evidence-key FILE"
             ) from error
         return cls(key)
+
+    @classmethod
+    def _made_by_another(cls, path: Path) -> Signer:
+        """The key in a file that another run may have made just now, and not written yet."""
+        until_s = time.monotonic() + _WRITTEN_S
+        with suppress(OSError):  # `read` tells
+            while not path.stat().st_size and time.monotonic() < until_s:
+                time.sleep(0.01)
+        return cls.read(path)
 
     def sign(self, digest: bytes) -> bytes:
         """64 bytes."""

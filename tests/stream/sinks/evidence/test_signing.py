@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +39,13 @@ def test_a_key_that_another_run_makes_meanwhile_is_left_alone(tmp_path: Path, mo
         with pytest.raises(StreamError, match=r"the key cannot be kept \(too many open files\)"):
             Signer.kept(path)
     assert Signer.kept(path).public == read_public(public_file(theirs))
+
+
+def test_a_key_that_another_run_is_writing_is_waited_for(tmp_path: Path) -> None:
+    ready, path = tmp_path / "ready.pem", tmp_path / "evidence-key.pem"
+    made = Signer.kept(ready)
+    path.touch()
+    writing = threading.Timer(0.2, lambda: path.write_bytes(ready.read_bytes()))
+    writing.start()
+    assert Signer.kept(path).public == made.public
+    writing.join()
