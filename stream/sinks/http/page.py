@@ -118,9 +118,10 @@ class LiveControl(Protocol):
     def state(self) -> dict[str, Any]:
         """`view`, `wipe`, `blend` as they are; `engine`, the choice that colors now; `band`, `nir` or
         `thermal` by what the source gives, empty before that is known; `changing`, the choice that is being
-        made ready or None; `error`, why the last choice was not taken or None; `latency_ms` from a frame's
-        arrival to its picture, None for a recording, which waits in queues; `reason`, why there is no color or None;
-        `reference`, None or `auto`, whether the scene chooses it, `strength`, `current`, its key or None, and
+        made ready or None; `error`, why the last choice was not taken or None; `latency_ms` from a
+        frame's arrival to its picture, None for a recording, which waits in queues; `reason`, why there
+        is no color or None; `reference`, None or `auto`, whether the scene chooses it, `strength`,
+        `current`, its key or None, and
         `candidates`, each with `key`, `name` and `score`; `privacy`, None or `fixed`, `drawn` and
         `can_be_drawn`, see `irchroma.stream.view.privacy`; `tone`, its `method` of `methods`, `lock`, `span`
         or None, `now`, the limits as they are or None, both in `unit`, `celsius`, `counts` or `luma`;
