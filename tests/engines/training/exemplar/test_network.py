@@ -1,4 +1,6 @@
-"""The reference network: what it answers at no strength, and where it looks."""
+"""The reference network: what it answers at no strength, where it looks, what can be left out of it."""
+
+from dataclasses import fields
 
 import pytest
 
@@ -6,12 +8,13 @@ torch = pytest.importorskip("torch")
 
 from irchroma.engines.training.encoder import Encoder  # noqa: E402
 from irchroma.engines.training.exemplar import network as exemplar  # noqa: E402
-from irchroma.engines.training.exemplar.modules import places  # noqa: E402
+from irchroma.engines.training.exemplar.modules import DIM, places  # noqa: E402
 
 
-def made() -> exemplar.ReferenceNetwork:
+def made(modules: exemplar.Modules | None = None, dim: int = DIM) -> exemplar.ReferenceNetwork:
     torch.manual_seed(0)
-    return exemplar.ReferenceNetwork(Encoder(1), Encoder(1)).eval()
+    network = exemplar.ReferenceNetwork(Encoder(1), Encoder(1), modules, dim)
+    return network.eval()
 
 
 def frame() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -80,14 +83,26 @@ def test_cells_that_are_not_trusted_have_no_say() -> None:
     assert float((changed - answers[0]).abs().max()) > 1e-3
 
 
+@pytest.mark.parametrize("name", [field.name for field in fields(exemplar.Modules)])
+def test_each_module_can_be_left_out_and_matters(name: str) -> None:
+    without = made(exemplar.Modules(**{name: False}))
+    kept = {key: value for key, value in made().state_dict().items() if key in without.state_dict()}
+    without.load_state_dict(kept, strict=False)
+    torch.manual_seed(2)
+    rgb = torch.rand(1, 3, 96, 64)
+    differ = (colored(without, rgb, 1.0).ycc - colored(made(), rgb, 1.0).ycc).abs().max()
+    assert (float(differ) == 0.0) == (name == "isga")  # which changes gradients only
+
+
 def test_the_color_s_gradient_stops_before_the_reference_s_encoder() -> None:
     rgb = torch.rand(1, 3, 96, 64)
-    network = made().train()
-    tokens = network.tokens(exemplar_ycc(rgb), places(1, 12, 8))
-    tokens.scene = tokens.scene.detach()  # how alike both scenes are goes another way
-    network(*frame(), tokens, torch.ones(1, 1, 1, 1)).ycc.sum().backward()
-    assert network.reference.side.project.weight.grad is None
-    assert network.infrared.project.weight.grad is not None
+    for stopped in (True, False):
+        network = made(exemplar.Modules(isga=stopped)).train()
+        tokens = network.tokens(exemplar_ycc(rgb), places(1, 12, 8))
+        tokens.scene = tokens.scene.detach()  # how alike both scenes are goes another way
+        network(*frame(), tokens, torch.ones(1, 1, 1, 1)).ycc.sum().backward()
+        assert (network.reference.side.project.weight.grad is None) == stopped
+        assert network.infrared.project.weight.grad is not None
 
 
 def test_only_its_own_scene_s_picture_gives_tone() -> None:

@@ -1,6 +1,7 @@
 """The reference network learns, repeats from its seed, resumes, and its graphs say what it says."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,8 @@ from irchroma.engines.reference import placing  # noqa: E402
 from irchroma.engines.reference.pictures import Reference  # noqa: E402
 from irchroma.engines.training.exemplar import training  # noqa: E402
 from irchroma.engines.training.exemplar.export import export_reference  # noqa: E402
-from irchroma.engines.training.exemplar.modules import DIM  # noqa: E402
+from irchroma.engines.training.exemplar.modules import DIM, LARGER_DIM  # noqa: E402
+from irchroma.engines.training.exemplar.network import Modules  # noqa: E402
 from irchroma.engines.training.exemplar.pairs import ReferencePictures  # noqa: E402
 
 
@@ -73,8 +75,35 @@ def test_a_run_repeats_from_its_seed_and_resumes(pictures: ReferencePictures, tm
     assert torch.equal(frozen, whole.network.infrared.trunk.stem.weight)
 
 
-def test_the_graphs_say_what_the_network_says(pictures: ReferencePictures, tmp_path: Path) -> None:
-    run = training.ReferenceTraining("nir", pictures, short(tmp_path, 1))
+def test_what_is_compared_begins_alike_and_sees_the_same(pictures: ReferencePictures, tmp_path: Path) -> None:
+    options = {
+        "everything": short(tmp_path / "a", 2),
+        "alike": short(tmp_path / "b", 2),
+        "without csfem": replace(short(tmp_path / "c", 2), modules=Modules(csfem=False)),
+        "from other weights": replace(short(tmp_path / "d", 2), seed=1),
+    }
+    runs = {name: training.ReferenceTraining("nir", pictures, one) for name, one in options.items()}
+    steps: list[int] = []
+    tables: dict[str, dict[str, dict[str, float]]] = {}
+
+    def at_epoch(done: int, found: dict[str, dict[str, dict[str, float]]]) -> None:
+        steps.append(done)
+        tables.update(found)
+
+    training.train_together(runs, at_epoch)
+    assert steps == [2]
+    assert set(tables) == set(options)
+    weights = {name: run.network.reference.side.project.weight for name, run in runs.items()}
+    away = {name: float((one - weights["everything"]).detach().abs().max()) for name, one in weights.items()}
+    assert away["alike"] < 1e-6
+    assert tables["alike"]["same scene"] == tables["everything"]["same scene"]
+    assert 0 < away["without csfem"] < 5e-3 < away["from other weights"]  # two steps change little
+    assert tables["everything"]["same scene"] != tables["everything"]["same scene by content"]
+
+
+@pytest.mark.parametrize("dim", [DIM, LARGER_DIM])
+def test_the_graphs_say_what_the_network_says(pictures: ReferencePictures, tmp_path: Path, dim: int) -> None:
+    run = training.ReferenceTraining("nir", pictures, replace(short(tmp_path, 1), dim=dim))
     paths = export_reference(run.average, tmp_path / "reference_nir.onnx")
     assert [path.name for path in paths] == ["reference_nir.onnx", "reference_nir_picture.onnx"]
     picture = pictures.validation[0]
@@ -87,7 +116,7 @@ def test_the_graphs_say_what_the_network_says(pictures: ReferencePictures, tmp_p
     resized = cv2.resize(picture.rgb, size[::-1], interpolation=cv2.INTER_AREA)
     given = Reference(resized, np.full(size, 255, np.uint8))
     tokens = reference_tokens.encode(given, sides)
-    assert tokens["keys"].shape == (1, DIM, size[0] * size[1] // 64)
+    assert tokens["keys"].shape == (1, dim, size[0] * size[1] // 64)
     said = frames.run(
         {
             "luma": luma,
@@ -110,5 +139,7 @@ def test_options_that_make_no_sense_are_refused(tmp_path: Path, pictures: Refere
         training.ReferenceTrainOptions(tmp_path, side=70)
     with pytest.raises(EngineOptionError, match="1 or more"):
         training.ReferenceTrainOptions(tmp_path, steps=0)
+    with pytest.raises(EngineOptionError, match="multiple of 16"):
+        training.ReferenceTrainOptions(tmp_path, dim=70)
     with pytest.raises(EngineError, match="nothing to resume"):
         training.ReferenceTraining("nir", pictures, short(tmp_path / "none", 2, resume=True))
