@@ -21,6 +21,7 @@ BENCHES = CommandTable(
             "archive.seams",
             "an archive by several workers against one run: pictures, times, seams, speed",
         ),
+        "live": ("bench.speed.live", "whole runs against gst-launch, and a live source's latency"),
         "cpu": (
             "bench.speed.cpu",
             "stages, files and live cameras on the CPU, instructions masked too, beside an older checkout",
@@ -59,7 +60,7 @@ BENCHES = CommandTable(
         ),
         "temporal": ("bench.color.temporal", "flicker, quality and cost of the temporal stage"),
     },
-    default="cpu",
+    default="live",
 )
 
 

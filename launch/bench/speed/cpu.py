@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,11 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines import catalog
 from irchroma.launch.arguments import counts_of, size_of
 from irchroma.launch.bench.child import finished, json_of
 from irchroma.launch.bench.speed.cpu_stages import gst_launch, moving_pictures
-from irchroma.launch.bench.speed.played import ClipServer, drawn, scenes_library
+from irchroma.launch.bench.speed.played import ClipServer
 from irchroma.launch.config import ConfigError
 from irchroma.launch.measured import write_json
 from irchroma.stream.protocols import VideoInfo
@@ -33,7 +30,6 @@ from irchroma.stream.sinks.open_sink import SinkOptions, open_sink
 
 SIZES = ((512, 640), (720, 1280), (1080, 1920))
 EXAMPLE = "irchroma bench cpu --json launch/benchmarks/cpu.json --old ../older-checkout"
-AUTO_REFERENCE = "reference:thermal"
 MASKS: dict[str, dict[str, str]] = {
     "as it is": {},
     "AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"},
@@ -102,7 +98,6 @@ class CpuBenchOptions:
         seconds: of a live run that count; warm_s before them do not.
         warm_s: see there.
         old: an older checkout; None for none.
-        auto_reference: live cameras alone, which choose of a library of scenes, their own among them.
     """
 
     engine: str = "nir"
@@ -111,7 +106,6 @@ class CpuBenchOptions:
     seconds: float = 6.0
     warm_s: float = 2.5
     old: Path | None = None
-    auto_reference: bool = False
 
     @property
     def trees(self) -> dict[str, Path]:
@@ -135,20 +129,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--seconds", type=float, default=default.seconds, help="of each live run (6)")
     add("--warm", type=float, default=default.warm_s, help="seconds of it before, not counted (2.5)")
-    add(
-        "--auto-reference",
-        action="store_true",
-        help=f"one live camera at a time alone, {AUTO_REFERENCE} with --reference auto",
-    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print a line for each result, write the JSON."""
     if args.old is not None and not (args.old / ".typing").is_dir():
         raise ConfigError(f"--old {args.old}: expected a checkout of irchroma, with its .typing folder")
-    engine, cameras = (AUTO_REFERENCE, (1,)) if args.auto_reference else (args.engine, args.cameras)
-    sizes = tuple(args.size or SIZES)
-    options = CpuBenchOptions(engine, sizes, cameras, args.seconds, args.warm, args.old, args.auto_reference)
+    options = CpuBenchOptions(
+        args.engine, tuple(args.size or SIZES), args.cameras, args.seconds, args.warm, args.old
+    )
     results: dict[str, Any] = {
         "bench": "cpu",
         "engine": options.engine,
@@ -160,15 +149,13 @@ def run(args: argparse.Namespace) -> int:
     }
     with tempfile.TemporaryDirectory(prefix="irchroma-bench-") as name:
         folder = Path(name)
-        parts = not options.auto_reference and catalog.parse(options.engine).neural
-        for mask in MASKS if parts else ():
+        for mask in MASKS:
             results["kernels"][mask] = _python(options, "new", mask, _KERNELS, options.engine)
             print(f"{mask}: convolutions run as {results['kernels'][mask]}", flush=True)
         for size in options.sizes:
             pictures = list(moving_pictures(size))
-            results["stages"] += [_stages(options, size, mask) for mask in MASKS if parts]
-            if not options.auto_reference:
-                results["files"] += _files(options, size, pictures, folder)
+            results["stages"] += [_stages(options, size, mask) for mask in MASKS]
+            results["files"] += _files(options, size, pictures, folder)
             results["live"] += _live(options, size, pictures, folder)
     write_json(args.json, results)
     return 0
@@ -217,12 +204,11 @@ def _irchroma(
         "BENCH_OUT": str(out),
         "BENCH_START_S": str(time.monotonic()),
     }
-    command = [sys.executable, "-c", DRIVER, "run", *arguments, "--stats", str(stats)]
+    command = [sys.executable, "-c", DRIVER, "run", *arguments, "--quiet", "--stats", str(stats)]
     done = finished(command, f"a run in {tree}, {mask},", environment, _STUCK_S)
     if not stats.is_file():
         raise ConfigError(f"a run in {tree}, {mask}, left no statistics: {done.stderr.strip()[-300:]}")
-    used = {"references": re.findall(r"reference (\S.*) in use$", done.stderr, re.MULTILINE)}
-    return json.loads(stats.read_text("utf-8")) | used, json.loads(out.read_text("utf-8"))
+    return json.loads(stats.read_text("utf-8")), json.loads(out.read_text("utf-8"))
 
 
 def _files(
@@ -302,30 +288,21 @@ def _live(
 ) -> list[dict[str, Any]]:
     """Cameras at 30 frames a second that cost next to nothing; one to H.264, several to nowhere."""
     results = []
-    more: list[str] = []
-    if options.auto_reference:
-        library = scenes_library(folder / f"library{size[1]}", size)
-        more = ["--reference", "auto", "--references", str(library.folder)]
-    server = ClipServer(size, _RATE, drawn("thermal", size) if options.auto_reference else pictures)
+    server = ClipServer(size, _RATE, pictures)
     try:
         for count in options.cameras:
             for mask in MASKS:
                 for tree in options.trees:
                     about = {"size": list(size), "mask": mask, "what": tree, "cameras": count}
                     try:
-                        found = _live_run(options, (tree, mask, count), server.address, folder, more)
+                        found = _live_run(options, (tree, mask, count), server.address, folder)
                     except ConfigError as error:
                         results.append({**about, "failed": str(error)[-200:]})
                         print(
                             f"{size[1]}x{size[0]} live, {count} cameras, {mask}, {tree}: {error}", flush=True
                         )
                         continue  # too much for this machine, or for that checkout: that is a result
-                    if options.auto_reference and not found["references"]:
-                        raise ConfigError(
-                            f"{size[1]}x{size[0]}: no reference came into use, none is measured"
-                        )
-                    left_out = {"left_out_by_the_camera": server.left_out} if count == 1 else {}
-                    results.append({**about, **found, **left_out})
+                    results.append({**about, **found})
                     print(
                         f"{size[1]}x{size[0]} live, {count} cameras, {mask}, {tree}:"
                         f" {found['frames_per_second']:.1f} fps each, p50 {found['p50_ms']:.1f},"
@@ -361,18 +338,14 @@ def _clip(folder: Path, size: tuple[int, int]) -> Path:
 
 
 def _live_run(
-    options: CpuBenchOptions,
-    which: tuple[str, str, int],
-    address: str,
-    folder: Path,
-    more: Sequence[str] = (),
+    options: CpuBenchOptions, which: tuple[str, str, int], address: str, folder: Path
 ) -> dict[str, Any]:
     tree, mask, count = which
     exact = _exact(mask, tree)
     if count == 1:
         target = folder / f"live-{tree}.mp4"
         target.unlink(missing_ok=True)
-        arguments = [address, "--to", str(target), "--engine", options.engine, *_config(exact, folder), *more]
+        arguments = [address, "--to", str(target), "--engine", options.engine, *_config(exact, folder)]
     else:
         config = folder / "cameras.toml"
         lines = [f"engine = {json.dumps(options.engine)}", *exact]
@@ -389,7 +362,6 @@ def _live_run(
         raise ConfigError(f"a live run in {tree}, {mask}, had no frames after its first seconds")
     return {
         "engine": runs[0]["engine"],
-        "references": told["references"],
         "auto": (runs[0].get("auto") or {}).get("chosen"),
         "frames_per_second": round(sum(one["count"] / max(one["seconds"], 1e-3) for one in sinks) / count, 2),
         "dropped": sum(one["dropped_before_processing"] for one in runs),

@@ -10,20 +10,15 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.reference.pictures import Reference
-from irchroma.engines.retrieval.library import ReferenceLibrary
 from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.options import SyntheticOptions
 
 CLIP_FRAMES = 30
-SCENES = 6
-"""In a library that a reference is chosen of."""
 _CLIENT_STUCK_S = 10.0
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
@@ -35,18 +30,6 @@ def drawn(band: Literal["nir", "thermal"], size: tuple[int, int]) -> list[Pixels
     return [camera.frame(number).pixels for number in range(CLIP_FRAMES)]
 
 
-def scenes_library(folder: Path, size: tuple[int, int]) -> ReferenceLibrary:
-    """A library of `SCENES` synthetic scenes of (H, W) in color, that of `drawn` thermal frames first."""
-    library = ReferenceLibrary(folder, make=True)
-    seed = SyntheticOptions().seed
-    with library.changing():
-        for number in range(SCENES):
-            options = SyntheticOptions(band="thermal", size=size, seed=seed + number)
-            rgb = SyntheticCamera(options).frame(0).rgb
-            library.add(Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), f"scene {number}"))
-    return library
-
-
 class ClipServer:
     """Serves one clip, to and fro, as raw video over TCP, to whoever connects.
 
@@ -56,6 +39,7 @@ class ClipServer:
         shown: (H, W) uint8, or uint16 counts, each; None for the synthetic near-infrared camera's.
 
     Attributes:
+        taken: set as soon as a client has taken a frame.
         left_out: frames that the last client did not take in time, from the first on that it took.
     """
 
@@ -65,7 +49,7 @@ class ClipServer:
         self._clip = pictures + pictures[-2:0:-1]
         self._size, self._rate = size, rate
         self._format = "gray8" if shown[0].dtype == np.uint8 else "gray16le"
-        self.left_out = 0
+        self.taken, self.left_out = threading.Event(), 0
         self._ended = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._accept, name="clip server", daemon=True)
@@ -112,3 +96,4 @@ class ClipServer:
                     return
                 if number == 0:
                     start_s = time.monotonic()  # who loads a network first has left nothing out
+                    self.taken.set()
