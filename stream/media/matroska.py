@@ -23,6 +23,8 @@ TIMESTAMP, SIMPLE_BLOCK, BLOCK_GROUP, BLOCK, BLOCK_DURATION = 0xE7, 0xA3, 0xA0, 
 TRACK_ENTRY, TRACK_NAME, TRACK_NUMBER, TRACK_TYPE, CODEC_ID = 0xAE, 0x536E, 0xD7, 0x83, 0x86
 _UNKNOWN_SIZE = b"\x01" + 7 * b"\xff"
 _VIDEO, _AUDIO, _TEXT = 1, 2, 17  # 5.1.4.1.3
+_LANGUAGE = 0x22B59C
+NO_LANGUAGE = "zxx"  # ISO 639-2: facts, which nobody reads as a subtitle
 _KEY = 0x80  # of a SimpleBlock's flags, 10.2
 
 
@@ -82,7 +84,7 @@ class Track:
         kind = {"video": _VIDEO, "audio": _AUDIO, "text": _TEXT}[self.kind]
         parts = uint(TRACK_NUMBER, number) + uint(0x73C5, number) + uint(TRACK_TYPE, kind)
         parts += uint(0x88, int(self.default)) + uint(0x9C, 0)  # FlagDefault, FlagLacing
-        parts += text(TRACK_NAME, self.name) + text(0x22B59C, "zxx" if self.kind == "text" else "und")
+        parts += text(TRACK_NAME, self.name) + text(_LANGUAGE, NO_LANGUAGE if self.kind == "text" else "und")
         parts += text(CODEC_ID, self.codec)
         if self.private:
             parts += element(0x63A2, self.private)
@@ -250,6 +252,7 @@ class TrackFound(NamedTuple):
     kind: int
     name: str
     codec: str
+    language: str = ""
 
 
 def tracks_of(file: BinaryIO, most_bytes: int = 16 << 20) -> list[TrackFound]:
@@ -279,9 +282,9 @@ def tracks_of(file: BinaryIO, most_bytes: int = 16 << 20) -> list[TrackFound]:
 
 def _track_of(fields: dict[int, bytes]) -> TrackFound:
     number, kind = (int.from_bytes(fields.get(ident, b""), "big") for ident in (TRACK_NUMBER, TRACK_TYPE))
-    words = (fields.get(ident, b"") for ident in (TRACK_NAME, CODEC_ID))
-    name, codec = (word.rstrip(b"\0").decode(errors="replace") for word in words)  # RFC 8794, 7.5
-    return TrackFound(number, kind, name, codec)
+    words = (fields.get(ident, b"") for ident in (TRACK_NAME, CODEC_ID, _LANGUAGE))
+    name, codec, language = (word.rstrip(b"\0").decode(errors="replace") for word in words)  # RFC 8794, 7.5
+    return TrackFound(number, kind, name, codec, language)
 
 
 def as_begun(head: bytes) -> bytes:

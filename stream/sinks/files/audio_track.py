@@ -12,6 +12,7 @@ from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.media.container import read_promise, reader_of
+from irchroma.stream.media.matroska import NO_LANGUAGE, MatroskaError, tracks_of
 from irchroma.stream.remarks import remark
 
 log = logging.getLogger(__name__)
@@ -169,9 +170,18 @@ def sound_of(path: Path) -> tuple[list[Any], int, int]:
     except glib.Error as error:
         raise StreamError(error.message) from error
     caps = [track.get_caps() for track in found.get_audio_streams()]
-    # of no language: facts, which nobody reads as a subtitle
-    subtitles = [track for track in found.get_subtitle_streams() if track.get_language() != "zxx"]
-    return caps, len(subtitles), found.get_duration()
+    # GStreamer's discoverer has not always seen a track's language when it is done
+    subtitles = max(len(found.get_subtitle_streams()) - _facts_in(path), 0)
+    return caps, subtitles, found.get_duration()
+
+
+def _facts_in(path: Path) -> int:
+    """How many tracks of a Matroska file are text that is no subtitle; of any other file none."""
+    try:
+        with path.open("rb") as file:
+            return sum(t.language == NO_LANGUAGE and t.codec.startswith("S_") for t in tracks_of(file))
+    except (MatroskaError, OSError):
+        return 0
 
 
 def _pad_caps(muxer: str) -> list[Any]:

@@ -30,6 +30,7 @@ from irchroma.stream.media.matroska import CLUSTER, read_element, tracks_of
 from irchroma.stream.sinks.evidence import ledger
 from irchroma.stream.sinks.evidence.signing import Signer, public_file, read_public
 from irchroma.stream.sinks.evidence.verification import Report, verify
+from irchroma.stream.sinks.files.audio_track import sound_of
 
 pytestmark = pytest.mark.gst
 
@@ -133,6 +134,11 @@ def test_facts_of_each_frame_stand_in_a_track_of_text(folder: Path) -> None:
     assert facts[1]["engine"] == "palette ironbow"
     assert [fact["time_ns"] for fact in facts[1:-1]] == [n * 10**9 // RATE for n in range(FRAMES)]
     assert sum(bool(line.signature) for line in lines if line is not None) >= 4
+
+
+def test_facts_are_no_subtitles_however_little_gstreamer_has_seen_of_them(folder: Path) -> None:
+    """Its discoverer does not always wait for a track's language: of 15 looks one had none."""
+    assert {sound_of(folder / "night.mkv")[1] for _ in range(60)} == {0}
 
 
 def test_a_network_is_named_with_the_digest_of_its_weights_and_its_confidence(tmp_path: Path) -> None:
