@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -38,22 +39,31 @@ EXAMPLE = """irchroma archive recordings/ colored/ --engine nir --workers 4
 
 again with the same settings: what is done is not done again, what is not is gone on with"""
 
-_OWN_KEYS = ("output.evidence", "output.keep_raw", "output.stats", "output.collect", "auto", "input.loop")
+_NOT_HERE = {
+    *("auto", "fixed", "gather_references", "thermometer.measure", "thermometer.alarm", "mqtt", "on_event"),
+    *("output.evidence", "output.evidence_key", "output.keep_raw", "output.keep_raw_as", "output.collect"),
+    *("output.segment_s", "output.keep_segments", "output.keep_days", "output.keep_gb", "output.overwrite"),
+    *("output.page_token", "output.page_viewer_token", "output.page_certificate", "output.page_key"),
+    *("output.page_control", "output.onvif", "output.stats", "strict"),
+    *("input.rtsp.latency_ms", "input.rtsp.transport", "input.picture_rate", "input.loop"),
+    *("reconnect.stall_s", "reconnect.wait_at_start"),
+}
+"""What a run has and an archive has not: cameras, pages, several files of one recording."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The archive's own, and a run's flags, but for its source and sinks."""
+    """The archive's own, and of a run's flags those that are for archives."""
     add = parser.add_argument
     add("input", type=Path, metavar="IN", help="a recording, or a folder of them")
     add("output", type=Path, metavar="OUT", help="a .mp4 or .mkv file, or a folder")
-    add("--workers", type=int, default=0, metavar="N", help="segments at once (one for each two cores)")
+    add("--workers", type=int, metavar="N", help="segments at once, 1 or more (one for each two cores)")
     add("--ray", metavar="ADDRESS", help="work on a Ray cluster: its address, or local (irchroma[fleet])")
     add("--segment-length", type=float, default=180.0, metavar="S", help="seconds of a segment (180)")
     add("--overlap", type=float, default=30.0, metavar="S", help="seconds of warm-up before a segment (30)")
     add("--again", action="store_true", help="color anew what was finished with other settings")
     add("--config", type=Path, metavar="FILE", help="a TOML file; flags win over it")
     add("--quiet", action="store_true", help="warnings and errors only, no progress")
-    run_flags.add_to(parser)
+    run_flags.add_to(parser, _NOT_HERE)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     settings = run_flags.settings(args)
     _require(args, settings)
     set_up("text", logging.WARNING if args.quiet else logging.INFO)
-    count = args.workers or max(1, usable_cores() // 2)
+    count = args.workers if args.workers is not None else max(1, usable_cores() // 2)
     config_file = str(args.config.resolve()) if args.config is not None else ""
     options = ArchiveOptions(settings, config_file, args.segment_length, args.overlap)
     options = with_defaults(options, count)
@@ -121,12 +131,11 @@ def _frames(recordings: list[Recording]) -> float | None:
 
 def _require(args: argparse.Namespace, settings: dict[str, object]) -> None:
     for name, value, least in (
-        ("--workers", args.workers, 0),
+        ("--workers", args.workers, 1),
         ("--segment-length", args.segment_length, 1),
         ("--overlap", args.overlap, 0),
     ):
-        if value < least:
+        if value is not None and not least <= value < math.inf:
             raise ConfigError(f"{name}: expected {least} or more, got {value:g}")
-    wrong = [key for key in _OWN_KEYS if settings.get(key)]
-    if wrong:
-        raise ConfigError(f"{wrong[0].rpartition('.')[2]} is not for archives: leave it out")
+    if wrong := run_flags.given(settings, _NOT_HERE):
+        raise ConfigError(f"{wrong[0]} is not for archives: leave it out")

@@ -312,11 +312,12 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
 }
 
 
-def add_to(parser: argparse.ArgumentParser) -> None:
-    """Every flag, in its group; one that is not given stays out of the result."""
+def add_to(parser: argparse.ArgumentParser, hidden: Collection[str] = ()) -> None:
+    """Every flag, in its group; one that is not given stays out of the result, of `hidden` keys the help."""
     for title, flags in GROUPS.items():
         group = parser.add_argument_group(title)
         for flag in flags:
+            said = argparse.SUPPRESS if flag.key in hidden else flag.help
             if flag.kind is bool:
                 group.add_argument(
                     flag.name,
@@ -324,7 +325,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
                     action="store_const",
                     const=flag.value,
                     default=argparse.SUPPRESS,
-                    help=flag.help,
+                    help=said,
                 )
                 continue
             group.add_argument(
@@ -333,7 +334,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
                 type=flag.kind,
                 metavar=flag.metavar or flag.name.strip("-").upper(),
                 default=argparse.SUPPRESS,
-                help=flag.help,
+                help=said,
             )
 
 
@@ -359,7 +360,7 @@ def require_used(settings: dict[str, Any], runs: Sequence[RunConfig]) -> None:
     What a configuration file says is left alone: it may be kept for another day's sinks and engines.
     """
     if not any(_has_page(run) for run in runs):
-        for flag in _given(settings, _OF_PAGES):
+        for flag in given(settings, _OF_PAGES):
             raise ConfigError(
                 f"{flag} is of a page, and no output is one (rtsp:// and srt:// have their own passwords, and"
                 f" no TLS): add --to http://:8080, or leave out {flag}"
@@ -376,7 +377,7 @@ def unused(settings: dict[str, Any], runs: Sequence[RunConfig]) -> list[str]:
         return []
     return [
         f"{flag} is of networks, and engine {runs[0].engine} is none: it does nothing"
-        for flag in _given(settings, _OF_NETWORKS)
+        for flag in given(settings, _OF_NETWORKS)
     ]
 
 
@@ -384,7 +385,7 @@ def _has_page(run: RunConfig) -> bool:
     return any(text.startswith("http:") for text in run.to)
 
 
-def _given(settings: dict[str, Any], keys: Collection[str]) -> list[str]:
+def given(settings: dict[str, Any], keys: Collection[str]) -> list[str]:
     """The flags of these keys that were given."""
     flags = [flag for group in GROUPS.values() for flag in group]
     return [flag.name for flag in flags if flag.key in keys and flag.key in settings]

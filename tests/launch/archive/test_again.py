@@ -102,3 +102,23 @@ def test_of_a_recording_that_failed_with_nothing_done_no_work_stays(tmp_path: Pa
     assert len(archive.failures) == 1
     assert read_manifest(out / MANIFEST)["recordings"]["night.mp4"]["state"] == "failed"
     assert not list((out / ".irchroma-archive").iterdir())
+
+
+@pytest.mark.parametrize("word", ["--stats=x.json", "--keep-days=3", "--no-page-control", "--mqtt=mqtt://a"])
+def test_what_is_not_for_archives_is_refused_and_not_offered(
+    word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flag = word.partition("=")[0]
+    assert main(["archive", str(tmp_path), str(tmp_path / "out"), word]) == 1
+    assert f"irchroma archive: {flag} is not for archives: leave it out" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["archive", "--help"])
+    assert not re.search(rf"{flag}\b", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("word", ["--workers=0", "--overlap=nan", "--segment-length=inf"])
+def test_numbers_that_mean_nothing_are_refused(
+    word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["archive", str(tmp_path), str(tmp_path / "out"), word]) == 1
+    assert f"{word.partition('=')[0]}: expected " in capsys.readouterr().err
