@@ -98,6 +98,8 @@ def from_table(cls: type[T], table: dict[str, Any], base: T | None = None, where
         name = key.replace("-", "_")
         if name not in fields:
             beside = () if where else getattr(cls, "BESIDE", ())
+            if name in beside and not isinstance(value, dict | list):
+                raise ConfigError(f"{key}: expected a table, got {_told(value)}")
             if name in beside:
                 raise ConfigError(f"{key}: is for several cameras, each in a table of its own: [[cameras]]")
             raise ConfigError(f"unknown key {where}{shortened(key)}{nearest(name, [*fields, *beside])}")

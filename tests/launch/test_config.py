@@ -162,7 +162,7 @@ def test_each_table_is_explained_in_what_is_written() -> None:
     ("key", "message"),
     [
         ("camreas", "unknown key camreas, did you mean cameras?"),
-        ("sharing", "sharing: is for several cameras, each in a table of its own: [[cameras]]"),
+        ("sharing", "sharing: expected a table, got 1"),
         ("zzz", "known: auto, "),
         ("zzz", ", sharing, source,"),
     ],
@@ -171,3 +171,11 @@ def test_what_several_cameras_share_is_among_the_known_keys(key: str, message: s
     with pytest.raises(ConfigError) as caught:
         load(None, {key: 1})
     assert message in str(caught.value)
+
+
+def test_what_cameras_share_is_said_to_need_cameras(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("[sharing]\nnetworks = true\n", encoding="utf-8")
+    told = r"sharing: is for several cameras, each in a table of its own: \[\[cameras\]\]"
+    with pytest.raises(ConfigError, match=told):
+        load(path, {})

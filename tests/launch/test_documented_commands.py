@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +72,25 @@ def test_the_commands_of_a_document_are_taken(path: Path, capsys: pytest.Capture
 def test_most_documents_have_commands() -> None:
     assert sum(bool(commands_of(path)) for path in DOCUMENTS) > 8
     assert len(commands_of(ROOT / "launch" / "RECIPES.md")) > 25
+
+
+def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """This and all below it, each with its arguments."""
+    with suppress(SystemExit):
+        parser.parse_args(["--help"])  # a command asks its module when it is named
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                yield from _parsers(one)
+
+
+def test_every_command_and_its_parts_have_examples_that_are_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    root = build_parser()
+    for parser in _parsers(root):
+        text = re.sub(r"\\\n *", "", parser.epilog or "")
+        examples = re.findall(r"^  irchroma (.*?)(?:    .*)?$", text, re.MULTILINE)
+        assert examples or parser is root, parser.prog
+        for example in examples:
+            root.parse_args(shlex.split(example))
+    capsys.readouterr()

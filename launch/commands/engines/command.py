@@ -20,25 +20,41 @@ from irchroma.engines.network.eight_bit.quantization import FLOAT_GROUPS, renew
 from irchroma.engines.network.eight_bit.twins import twin_path
 from irchroma.engines.network.onnx_summary import COUNTED_SIZE, inspect
 from irchroma.engines.network.weight_storage import averaged, save
+from irchroma.launch.arguments import add_actions
 from irchroma.launch.commands.engines.plans import add_build_arguments, build_plan, show_plan
 from irchroma.launch.progress import Progress
 
-EXAMPLE = "irchroma engines list"
+EXAMPLE = """irchroma engines list
+  irchroma engines inspect nir:fast"""
+ACTIONS = {
+    "list": ("engines, sizes and runtimes on this machine", "irchroma engines list"),
+    "inspect": (
+        "what is inside a network or a TensorRT plan: layers, precision, memory",
+        "irchroma engines inspect nir:fast",
+    ),
+    "build": ("compile a network into a TensorRT plan", "irchroma engines build nir:fast --runtime tensorrt"),
+    "twins": (
+        "make the 8-bit twins of the networks that ship, which run where they are faster",
+        "irchroma engines twins --nir nights/ --thermal counts.mkv --size fast",
+    ),
+    "average": (
+        "average the weights of several trainings of one network",
+        "irchroma engines average first.onnx second.onnx --shares 0.7 0.3 --out both.onnx",
+    ),
+    "kernels": (
+        "compile the CUDA kernels for every GPU, for machines without a compiler",
+        "irchroma engines kernels",
+    ),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parts = parser.add_subparsers(dest="part", metavar="PART", required=True)
-    parts.add_parser("list", help="engines, sizes and runtimes on this machine")
-    look = parts.add_parser(
-        "inspect", help="what is inside a network or a TensorRT plan: layers, precision, memory"
-    )
-    look.add_argument(
+    made = add_actions(parser, ACTIONS)
+    made["inspect"].add_argument(
         "network", metavar="NETWORK", help="nir:fast, thermal:best ..., an .onnx or a .plan file"
     )
-    add_build_arguments(parts.add_parser("build", help="compile a network into a TensorRT plan"))
-    twins = parts.add_parser(
-        "twins", help="make the 8-bit twins of the networks that ship, which run where they are faster"
-    )
+    add_build_arguments(made["build"])
+    twins = made["twins"]
     for band in catalog.BANDS:
         twins.add_argument(
             f"--{band}", nargs="+", metavar="SOURCE", help=f"{band} frames: folders of pictures, recordings"
@@ -60,32 +76,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     twins.add_argument(
         "--rate", type=float, default=0.004, metavar="R", help="of that, in steps of the weights (0.004)"
     )
-    average = parts.add_parser("average", help="average the weights of several trainings of one network")
+    average = made["average"]
     average.add_argument("files", nargs="+", type=Path, metavar="FILE", help=".onnx files")
     average.add_argument("--shares", nargs="+", type=float, default=[], help="of each (all alike)")
     average.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .onnx file to write")
-    parts.add_parser(
-        "kernels", help="compile the CUDA kernels for every GPU, for machines without a compiler"
-    )
 
 
 def run(args: argparse.Namespace) -> int:
-    if args.part == "build":
+    if args.action == "build":
         build_plan(args)
-    elif args.part == "twins":
+    elif args.action == "twins":
         if args.renew:
             renew_twins()
             return 0
         sources = {band: getattr(args, band) for band in catalog.BANDS if getattr(args, band)}
         make_twins(sources, args.frames, (args.size,) if args.size else catalog.SIZES, args.tune, args.rate)
-    elif args.part == "average":
+    elif args.action == "average":
         save(averaged(args.files, args.shares), args.out)
-    elif args.part == "kernels":
+    elif args.action == "kernels":
         path = build_ahead()
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-    elif args.part == "inspect" and args.network.endswith(".plan"):
+    elif args.action == "inspect" and args.network.endswith(".plan"):
         show_plan(Path(args.network))
-    elif args.part == "inspect":
+    elif args.action == "inspect":
         show_network(network_path(args.network))
     else:
         list_engines()
