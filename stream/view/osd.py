@@ -23,7 +23,8 @@ READINGS = ("rate", "latency", "engine", "time", "spot", "camera", "scale")
 MARK = "synthetic color"
 _SMALLEST_LETTER_PX = 9
 _MOST_OF_PICTURE = 0.2
-"""So much of a picture the readings cover at most: of a small one, the least important are left out."""
+"""So much of a picture the readings cover at most, and of each half of "side": of a small one, the least
+important are left out."""
 REFRESH_S = 0.25
 """Readings change at most so often, as nobody reads 30 numbers a second."""
 
@@ -179,26 +180,37 @@ class Osd:
         frame_width = width // 2 if view.view == "side" else width
         letter_px = _letter_px(height, width)
         margin = letter_px // 2
+        first, last = color_columns(view, frame_width)
+        room = _MOST_OF_PICTURE * height * frame_width
+        spot = _spot_sprites(shown.spot, letter_px) if "spot" in self.options.show else ()
+        on_color = sum(int(np.count_nonzero(sprite.keep[..., 0] < 255)) for sprite in spot)
+        scale = None
+        if shown.scale is not None and "scale" in self.options.show and not synthetic:
+            scale = _Scale.placed(shown.scale, (first, last), height, letter_px)
+        left_out = []
+        if scale is not None and on_color + scale.area > room:
+            scale, left_out = None, ["scale"]
+        on_color += scale.area if scale is not None else 0
         drawings: list[Callable[[Rgb], None]] = []
-        lines = self._fitting(self._lines(shown), letter_px, (height, width))
+        size, beside = (height, frame_width), view.view == "side"
+        lines = self._fitting(
+            self._lines(shown), letter_px, size, room if beside else room - on_color, left_out
+        )
         taken = (0, 0)  # the lower right corner of the panel
         if lines:
             panel = boxed(lines, letter_px)
             if panel.size[0] + 2 * margin <= height:
                 taken = (panel.size[0] + margin, panel.size[1] + margin)
                 drawings.append(lambda out: panel.lay_on(out, margin, margin))
-        if shown.spot is not None and "spot" in self.options.show:
+        if shown.spot is not None and spot:
             left = width - frame_width
             at = round(shown.spot.at[0] * (height - 1)), left + round(shown.spot.at[1] * (frame_width - 1))
-            text = shown.spot.text
-            drawings.append(lambda out: _draw_spot(out, at, text, letter_px, taken))
-        first, last = color_columns(view, frame_width)
+            drawings.append(lambda out: _draw_spot(out, at, spot, letter_px, taken))
         if synthetic and self.options.mark and first < last:
             mark, y, x = _mark_at(height, last, letter_px)
             drawings.append(lambda out: mark.lay_on(out, y, x))
-        if shown.scale is not None and "scale" in self.options.show and not synthetic:
-            scale = shown.scale
-            drawings.append(lambda out: _draw_scale(out, scale, (first, last), letter_px))
+        if scale is not None:
+            drawings.append(scale.lay_on)
         return drawings
 
     def _lines(self, shown: Readings) -> dict[str, str]:
@@ -215,9 +227,13 @@ class Osd:
                 lines[name] = text
         return {name: text for name, text in lines.items() if text}
 
-    def _fitting(self, lines: dict[str, str], letter_px: int, size: tuple[int, int]) -> tuple[str, ...]:
-        """The lines that a picture of `size` (H, W) has room for, the most important ones of all."""
-        left_out = []
+    def _fitting(
+        self, lines: dict[str, str], letter_px: int, size: tuple[int, int], room: float, left_out: list[str]
+    ) -> tuple[str, ...]:
+        """The lines that `room` pixels of a frame of `size` (H, W) hold, the most important ones of all.
+
+        What had no room is told once, `left_out` with it.
+        """
         width = size[1] - 4 * (letter_px // 2)
         for name in ("", "camera", "engine", "rate", "time"):
             if lines.pop(name, None) is not None:
@@ -225,8 +241,7 @@ class Osd:
             texts = tuple(
                 text for text in (fitted(line, letter_px, width) for line in lines.values()) if text
             )
-            panel = boxed(texts, letter_px).size if texts else (0, 0)
-            if panel[0] * panel[1] <= _MOST_OF_PICTURE * size[0] * size[1]:
+            if not texts or _area(boxed(texts, letter_px)) <= room:
                 break
         if left_out and not self._told:
             log.info(
@@ -250,20 +265,56 @@ def _mark_at(height: int, last: int, letter_px: int = 0) -> tuple[Sprite, int, i
     return mark, height - mark.size[0] - margin // 2, max(last - mark.size[1] - margin // 2, 0)
 
 
-def _draw_scale(out: Rgb, scale: ColorScale, columns: tuple[int, int], letter_px: int) -> None:
-    """`21.3 [bar] 35.0 °C` low and right in the columns that show color; not where it has no room there."""
-    margin = letter_px // 2
-    left, right = boxed((scale.low,), letter_px), boxed((scale.high,), letter_px)
-    room = columns[1] - columns[0] - left.size[1] - right.size[1] - 3 * margin
-    bar_px, y = min(6 * letter_px, room), out.shape[0] - left.size[0] - margin
-    if bar_px < 2 * letter_px or y < out.shape[0] // 2:
-        return
-    x = columns[1] - 2 * margin - left.size[1] - bar_px - right.size[1]
-    bar = cv2.resize(np.array(scale.colors, np.uint8)[None], (bar_px, left.size[0] // 2))
-    left.lay_on(out, y, x)
-    x, top = x + left.size[1] + margin // 2, y + left.size[0] // 4
-    out[top : top + bar.shape[0], x : x + bar_px] = bar
-    right.lay_on(out, y, x + bar_px + margin // 2)
+def _area(sprite: Sprite) -> int:
+    return sprite.size[0] * sprite.size[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """`21.3 [bar] 35.0 °C`, and where it stands.
+
+    Attributes:
+        colors: (1, N, 3) R'G'B'.
+        low, high: the values beside the bar.
+        at: (y, x) of its top left.
+        bar: (H, W) of the bar.
+        gap: columns between a value and the bar.
+    """
+
+    colors: Rgb
+    low: Sprite
+    high: Sprite
+    at: tuple[int, int]
+    bar: tuple[int, int]
+    gap: int
+
+    @classmethod
+    def placed(
+        cls, scale: ColorScale, columns: tuple[int, int], height: int, letter_px: int
+    ) -> _Scale | None:
+        """Low and right in the columns that show color; None where it has no room there."""
+        margin = letter_px // 2
+        low, high = boxed((scale.low,), letter_px), boxed((scale.high,), letter_px)
+        room = columns[1] - columns[0] - low.size[1] - high.size[1] - 3 * margin
+        bar_px, y = min(6 * letter_px, room), height - low.size[0] - margin
+        if bar_px < 2 * letter_px or y < height // 2:
+            return None
+        x = columns[1] - 2 * margin - low.size[1] - bar_px - high.size[1]
+        colors = np.array(scale.colors, np.uint8)[None]
+        return cls(colors, low, high, (y, x), (low.size[0] // 2, bar_px), margin // 2)
+
+    @property
+    def area(self) -> int:
+        """Pixels that it covers."""
+        return _area(self.low) + _area(self.high) + self.bar[0] * self.bar[1]
+
+    def lay_on(self, out: Rgb) -> None:
+        """Draw it."""
+        (y, x), (bar_h, bar_w) = self.at, self.bar
+        self.low.lay_on(out, y, x)
+        x, top = x + self.low.size[1] + self.gap, y + self.low.size[0] // 4
+        out[top : top + bar_h, x : x + bar_w] = cv2.resize(self.colors, (bar_w, bar_h))
+        self.high.lay_on(out, y, x + bar_w + self.gap)
 
 
 @lru_cache(maxsize=8)
@@ -280,10 +331,16 @@ def _cross(letter_px: int) -> Sprite:
     return Sprite(np.repeat(ink[..., None], 3, axis=2), np.repeat(keep[..., None], 3, axis=2))
 
 
-def _draw_spot(out: Rgb, at: tuple[int, int], text: str, letter_px: int, taken: tuple[int, int]) -> None:
+def _spot_sprites(spot: Spot | None, letter_px: int) -> tuple[Sprite, ...]:
+    """The cross and its value; nothing where no spot is read."""
+    return () if spot is None else (_cross(letter_px), outlined(spot.text, letter_px))
+
+
+def _draw_spot(
+    out: Rgb, at: tuple[int, int], sprites: tuple[Sprite, ...], letter_px: int, taken: tuple[int, int]
+) -> None:
     """The cross and its value: above to the right, or wherever it is free of borders and the panel."""
-    y, x = at
-    cross, label = _cross(letter_px), outlined(text, letter_px)
+    (y, x), (cross, label) = at, sprites
     cross.lay_on(out, y - cross.size[0] // 2, x - cross.size[1] // 2)
     left = x + cross.size[1] // 2
     if left + label.size[1] > out.shape[1]:

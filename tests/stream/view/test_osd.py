@@ -171,6 +171,22 @@ def test_of_a_small_picture_the_readings_cover_a_fifth_and_what_has_no_room_is_t
     assert not caplog.messages
 
 
+@pytest.mark.parametrize("size", [(120, 160), (96, 128), (96, 96)])
+def test_the_scale_is_among_what_covers_a_fifth_and_side_by_side_it_is_a_fifth_of_each_half(
+    size: tuple[int, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    scale = ColorScale(((200, 0, 0), (0, 200, 0)), "-21.3", "35.0 °C")
+    readings = Readings(
+        29.97, 12.3, "palette ironbow", "2026-01-01 12:00:00", FULL.spot, "31 °C", False, scale
+    )
+    assert 0 < touched(Osd(OsdOptions(READINGS)), readings, size).mean() <= 0.2
+    assert caplog.messages
+    side = touched(Osd(OsdOptions(READINGS)), readings, (size[0], 2 * size[1]), view=ViewOptions("side"))
+    for half in (side[:, : size[1]], side[:, size[1] :]):
+        assert 0 < half.mean() <= 0.2
+
+
 @pytest.mark.parametrize("size", [(120, 160), (512, 640)])
 def test_the_scale_of_a_palette_stands_low_in_the_columns_that_show_color(size: tuple[int, int]) -> None:
     osd = Osd(OsdOptions(("scale",)))
