@@ -24,17 +24,18 @@ from irchroma.engines.gpu.plans.file import (
     why_unusable,
     write_plan,
 )
-from irchroma.engines.gpu.plans.library import BuildRequest, Size, TensorRT
+from irchroma.engines.gpu.plans.library import BuildRequest, Profile, Size, TensorRT
 from irchroma.engines.gpu.plans.proof import EIGHT_BIT, PlanLayer, Proof, parse_layers, prove_precision
-from irchroma.engines.network.record import read_record
-from irchroma.engines.network.tuning import TUNED
 from irchroma.engines.network.weight_storage import float16_twin
 from irchroma.engines.recolor.work_picture import STRIDE_PX
 
 log = logging.getLogger(__name__)
 
+PRECISIONS = ("fp16", "fp32", "int8", "fp8")
 SHAPES = {"fast": "1x256x320,1x192x320", "best": "1x352x416,1x256x416"}
 """Default `--shapes`: work sizes of 5:4 and 16:9 cameras, padded to multiples of 32; a plan each."""
+LEVELS = range(6)
+"""Of the search for kernels; TensorRT's `builder_optimization_level`."""
 _refused: dict[PlanSource, str] = {}
 """What the library cannot build, or not in the precision asked for: it takes minutes to find out, and every
 camera that opens would. Not kept beyond the process, as the library may be mended meanwhile."""
@@ -48,11 +49,15 @@ class PlanOptions:
         engine: `nir` or `thermal`.
         size: `fast` or `best`.
         shapes: as `parse_shapes` takes it, a plan for each; None for the size's own.
+        precision: one of PRECISIONS.
         runtime: `tensorrt` or `tensorrt-rtx`; None for TensorRT where it and a device are here, else RTX.
         build: False to refuse, with the reason, what would have to be built.
         folder: where plans are kept; None for the user's cache, see `where_kept`.
-        onnx: a network of the user's own instead of the one that ships; see `precision_for`.
+        onnx: a network of the user's own instead of the one that ships; for int8 and fp8 one that is so
+            already.
         device: index of the device to build for.
+        level: one of LEVELS.
+        aux_streams: see `BuildRequest`.
         anew: build it even where there is one, which the library does not load.
         inputs: shapes of all inputs of a network of several, which the plan is for alone; `shapes` is then
             of its picture.
@@ -61,11 +66,14 @@ class PlanOptions:
     engine: str = "nir"
     size: str = "best"
     shapes: str | None = None
+    precision: str = "fp16"
     runtime: str | None = None
     build: bool = True
     folder: Path | None = None
     onnx: Path | None = None
     device: int = 0
+    level: int = 3
+    aux_streams: int | None = 0
     anew: bool = False
     inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
@@ -91,8 +99,8 @@ def ensure_plans(
     say: Callable[[str], None] = log.info,
 ) -> list[Plan]:
     """A plan for each of the shapes asked for; see `ensure_plan`."""
-    sizes, onnx = _checked(options)
-    return [_ensure(options, size, onnx, progress, say) for size in sizes]
+    profiles, onnx = _checked(options)
+    return [_ensure(options, profile, onnx, progress, say) for profile in profiles]
 
 
 def ensure_plan(
@@ -112,15 +120,15 @@ def ensure_plan(
         EngineUnavailable: the runtime, the network or a folder for plans is not here.
         EngineOptionError: an option makes no sense, or names several shapes.
     """
-    sizes, onnx = _checked(options)
-    if len(sizes) != 1:
+    profiles, onnx = _checked(options)
+    if len(profiles) != 1:
         raise EngineOptionError(f"expected one shape, got {options.shapes or SHAPES[options.size]!r}")
-    return _ensure(options, sizes[0], onnx, progress, say)
+    return _ensure(options, profiles[0], onnx, progress, say)
 
 
 def _ensure(
     options: PlanOptions,
-    size: Size,
+    profile: Profile,
     onnx: Path,
     progress: tensorrt_adapter.Progress | None,
     say: Callable[[str], None],
@@ -135,8 +143,10 @@ def _ensure(
         version=library.version,
         device=device.name if device else None,
         compute_capability=device.compute_capability if device else None,
-        precision=precision_for(onnx),
-        shape="x".join(map(str, size)) + _inputs_text(options.inputs),
+        precision=options.precision,
+        shape=profile_text(profile) + _inputs_text(options.inputs),
+        level=options.level,
+        aux_streams=options.aux_streams,
     )
     path = _place(options, wanted)
     reason = why_unusable(path, wanted) or ("asked for anew" if options.anew else None)
@@ -152,8 +162,11 @@ def _ensure(
             raise PlanError(_refused[wanted])
         say(f"{path}: {reason}: building it with {runtime} {library.version}")
         request = BuildRequest(
-            onnx=float16_twin(onnx) if wanted.precision == "fp16" else onnx,
-            size=size,
+            onnx=float16_twin(onnx) if options.precision == "fp16" else onnx,
+            profile=profile,
+            level=options.level,
+            aux_streams=options.aux_streams,
+            exact=options.precision == "fp32",
             timing_cache=path.with_name(f"{_device_of(wanted)}.timing.cache")
             if runtime == "tensorrt"
             else None,
@@ -183,10 +196,10 @@ def _built(
 ) -> tuple[PlanHeader, bytes]:
     """A plan in the precision that is wanted, proved, and what its file is to say of it."""
     built = library.build(request)
-    told = None if device is None else _told_by_engine(library, built.plan, say)
+    told = None if device is None else _told_by_engine(library, built.plan, request.profile, say)
     layers = parse_layers(built.layers if told is None else told)
     names = built.quantized if wanted.precision in EIGHT_BIT else built.convolutions
-    proof = prove_precision(layers, names, wanted.precision)
+    proof = prove_precision(layers, names, wanted.precision, request.profile.static)
     _say_doubts(proof, layers, wanted.precision, say)
     header = PlanHeader(
         source=wanted,
@@ -208,6 +221,8 @@ def _built(
 def _say_doubts(
     proof: Proof, layers: Sequence[PlanLayer], precision: str, say: Callable[[str], None]
 ) -> None:
+    if proof.unknown:
+        say(f"{proof.unknown} convolutions do not tell their precision: {precision} is not proved of them")
     if proof.indirectly:
         say(f"{proof.indirectly} convolutions are {precision} by their weights or their kernels' names alone")
     narrow = sum(layer.narrow_sum for layer in layers)
@@ -215,19 +230,28 @@ def _say_doubts(
         say(f"{narrow} kernels add up in float16: hold a picture against the CPU (bench gpu: parity)")
 
 
-def precision_for(path: Path) -> str:
-    """The precision in which the network at `path` is built: float16, or a calibrated one's own."""
-    record = read_record(path)
-    return "fp16" if record is None or record.precision == TUNED else record.precision
-
-
-def parse_shapes(text: str) -> tuple[Size, ...]:
-    """Shapes from `1x256x320,...`: NxHxW each.
+def parse_shapes(text: str) -> tuple[Profile, ...]:
+    """Shapes from `1x256x320,...`: NxHxW each, or MIN:OPT:MAX such as `1x256x320:1x256x320:8x512x640`.
 
     Raises:
         EngineOptionError: it makes no sense.
     """
-    return tuple(_size(word.strip()) for word in text.split(","))
+    profiles = []
+    for part in text.split(","):
+        sizes = [_size(word) for word in part.strip().split(":")]
+        if len(sizes) not in (1, 3):
+            raise EngineOptionError(f"shapes {part!r}: expected NxHxW or MIN:OPT:MAX, three times NxHxW")
+        low, optimum, high = sizes if len(sizes) == 3 else sizes * 3
+        if any(not a <= b <= c for a, b, c in zip(low, optimum, high, strict=True)):
+            raise EngineOptionError(f"shapes {part!r}: MIN must not be above OPT, nor OPT above MAX")
+        profiles.append(Profile(low, optimum, high))
+    return tuple(profiles)
+
+
+def profile_text(profile: Profile) -> str:
+    """The reverse of `parse_shapes`, of one profile."""
+    sizes = (profile.minimum, profile.optimum, profile.maximum)
+    return ":".join("x".join(map(str, size)) for size in (sizes[:1] if len(set(sizes)) == 1 else sizes))
 
 
 def _inputs_text(inputs: Mapping[str, tuple[int, ...]]) -> str:
@@ -240,9 +264,13 @@ def _inputs_text(inputs: Mapping[str, tuple[int, ...]]) -> str:
 
 def plan_name(source: PlanSource) -> str:
     """The file's name; what can become stale (network, version) is in the header and not in the name."""
+    shape = source.shape.replace(":", "-")
+    how = "" if (source.level, source.aux_streams) == (3, 0) else f".level{source.level}"
+    if source.aux_streams != 0:
+        how += ".aux" + ("any" if source.aux_streams is None else str(source.aux_streams))
     stem = Path(source.network).stem
     device = "any" if source.runtime == "tensorrt-rtx" else _device_of(source)
-    return f"{stem}.{source.precision}.{source.runtime}.{device}.{source.shape}.plan"
+    return f"{stem}.{source.precision}.{source.runtime}.{device}.{shape}{how}.plan"
 
 
 def _device_of(source: PlanSource) -> str:
@@ -253,15 +281,25 @@ def _device_of(source: PlanSource) -> str:
     return f"sm_{source.compute_capability.replace('.', '')}.{name}"
 
 
-def _checked(options: PlanOptions) -> tuple[tuple[Size, ...], Path]:
+def _checked(options: PlanOptions) -> tuple[tuple[Profile, ...], Path]:
     catalog.require_network(options.engine, options.size)
+    if options.level not in LEVELS:
+        raise EngineOptionError(f"expected a level from {LEVELS[0]} to {LEVELS[-1]}, got {options.level}")
+    if options.precision not in PRECISIONS:
+        raise EngineOptionError(f"unknown precision {options.precision!r}: use {', '.join(PRECISIONS)}")
+    if options.precision in EIGHT_BIT and options.onnx is None:
+        raise EngineUnavailable(
+            f"precision {options.precision} needs a network calibrated on your footage: name it with --onnx"
+        )
     onnx = options.onnx or catalog.weights_path(options.engine, options.size)
     if not onnx.is_file():
         raise EngineUnavailable(f"no weights at {onnx}: reinstall irchroma, or train them: irchroma train")
     return parse_shapes(options.shapes or SHAPES[options.size]), onnx
 
 
-def _told_by_engine(library: TensorRT, plan: bytes, say: Callable[[str], None]) -> str | None:
+def _told_by_engine(
+    library: TensorRT, plan: bytes, profile: Profile, say: Callable[[str], None]
+) -> str | None:
     """What the loaded engine says of its layers; None where it is for other devices."""
     try:
         engine = library.load(plan)
@@ -270,7 +308,7 @@ def _told_by_engine(library: TensorRT, plan: bytes, say: Callable[[str], None]) 
             raise
         say(f"{error}: it is for other devices")  # TensorRT-RTX builds for those that it lists
         return None
-    return library.inspect(engine)
+    return library.inspect(engine, profile)
 
 
 def _choose(has_device: bool) -> str:

@@ -21,6 +21,8 @@ from irchroma.engines.gpu.device import CaptureRefused, Device, DeviceArray
 from irchroma.engines.gpu.plans.build import Plan, PlanOptions, ensure_plan
 from irchroma.engines.gpu.plans.file import read_plan
 from irchroma.engines.gpu.plans.library import TensorRT
+from irchroma.engines.network.record import read_record
+from irchroma.engines.network.tuning import TUNED
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +77,9 @@ def open_plan(runtime: str, index: int, path: Path, size: tuple[int, int], frame
         EngineError: no such runtime here, or the plan cannot be built or loaded.
     """
     shape = f"{frames}x{size[0]}x{size[1]}"
-    return _load(PlanOptions(shapes=shape, runtime=runtime, onnx=path, device=index))
+    return _load(
+        PlanOptions(shapes=shape, precision=precision_for(path), runtime=runtime, onnx=path, device=index)
+    )
 
 
 def open_graph_plan(
@@ -86,6 +90,7 @@ def open_graph_plan(
     return _load(
         PlanOptions(
             shapes=f"{frames}x{height}x{width}",
+            precision=precision_for(path),
             runtime=runtime,
             onnx=path,
             device=index,
@@ -131,6 +136,12 @@ def _loaded_of(options: PlanOptions, plan: Plan) -> LoadedPlan:
             found = _loaded[key] = LoadedPlan(key, library, engine, title)
         found.users += 1
     return found
+
+
+def precision_for(path: Path) -> str:
+    """The precision in which the network at `path` is built; see `open_plan`."""
+    record = read_record(path)
+    return "fp16" if record is None or record.precision == TUNED else record.precision
 
 
 class PlanTensors:
@@ -241,10 +252,35 @@ class PlanTensors:
                 plan.release()
 
     def _fit_shape(self, engine: Any, name: str, wanted: tuple[int, ...]) -> None:
-        """Make sure that the engine is for the shape."""
+        """Make sure that the context is for the shape; an engine of a range of shapes is told it."""
         built = tuple(engine.get_tensor_shape(name))
-        if built != wanted:
+        if built == wanted:
+            return
+        if name != "luma":
             raise EngineError(f"the plan's {name} is {built}, expected {wanted}: it is not one of ours")
+        if -1 not in built or not self._profile_set(engine, wanted):
+            raise EngineError(f"the plan serves no input of {wanted}: run irchroma engines build --shapes")
+        if not self._context.set_input_shape("luma", wanted):
+            raise EngineError(f"the plan refuses an input of {wanted}")
+
+    def _profile_set(self, engine: Any, wanted: tuple[int, ...]) -> bool:
+        for index in range(engine.num_optimization_profiles):
+            low, _, high = (tuple(shape) for shape in engine.get_tensor_profile_shape("luma", index))
+            if all(a <= b <= c for a, b, c in zip(low, wanted, high, strict=True)):
+                break
+        else:
+            return False
+        queue, mark = self._device.open_queue(), self._device.make_mark()
+        try:
+            handle: int = queue.handle  # type: ignore[attr-defined]  # only CUDA devices come here
+            if not self._context.set_optimization_profile_async(index, handle):
+                raise EngineError(f"the plan's profile {index} is refused")
+            queue.record(mark)
+            mark.wait()
+        finally:
+            mark.close()
+            queue.close()
+        return True
 
     def _give_memory(self, engine: Any, shared: DeviceArray | None) -> None:
         """The context's own memory is one of ours: nothing is allocated when it runs, or is recorded."""

@@ -36,8 +36,10 @@ class PlanSource:
         version: of that library; plans serve one version only.
         device: its name, None where it was built without a device.
         compute_capability: such as `8.9`, None as above.
-        precision: `fp16`, `int8` or `fp8`.
+        precision: `fp16` or `fp32`.
         shape: as `--shapes` takes it, such as `1x256x320`.
+        level: of the search for kernels.
+        aux_streams: see `BuildRequest`.
     """
 
     network: str
@@ -48,6 +50,8 @@ class PlanSource:
     compute_capability: str | None
     precision: str
     shape: str
+    level: int = 3
+    aux_streams: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,11 @@ def why_unusable(path: Path, wanted: PlanSource) -> str | None:
         return f"built in {found.precision}, asked for is {wanted.precision}"
     if found.shape != wanted.shape:
         return f"built for {found.shape}, asked for is {wanted.shape}"
+    if (found.level, found.aux_streams) != (wanted.level, wanted.aux_streams):
+        return (
+            f"built at level {found.level} with {_streams(found)}, asked for is level {wanted.level}"
+            f" with {_streams(wanted)}"
+        )
     here = (wanted.device, wanted.compute_capability)
     # TensorRT-RTX plans serve every device that the library lists; TensorRT's the one that built them.
     if found.runtime == "tensorrt" and (found.device, found.compute_capability) != here:
@@ -186,6 +195,12 @@ def build_lock(path: Path, waiting: Callable[[], None] | None = None) -> Iterato
                 waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _streams(source: PlanSource) -> str:
+    return (
+        "any auxiliary streams" if source.aux_streams is None else f"{source.aux_streams} auxiliary streams"
+    )
 
 
 def _read_header(file: BinaryIO, path: Path) -> PlanHeader:

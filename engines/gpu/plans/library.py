@@ -47,8 +47,21 @@ _one_build = threading.Lock()  # a process has one TensorRT logger, and builds a
 _loggers: dict[str, Any] = {}
 
 Size = tuple[int, int, int]
-"""(N, H, W); (N, 1, H, W) is what a network takes."""
 Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Sizes of one optimization profile, each (N, H, W); (N, 1, H, W) is what the network takes."""
+
+    minimum: Size
+    optimum: Size
+    maximum: Size
+
+    @property
+    def static(self) -> bool:
+        """It is one shape."""
+        return self.minimum == self.maximum
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +70,22 @@ class BuildRequest:
 
     Attributes:
         onnx: a strongly-typed network.
-        size: of the input.
-        shapes: of every input, where there are several; the size is unused then.
+        profile: one shape, or a range of them.
+        shapes: of every input, where there are several: all of them of one shape, and the profile unused.
+        level: how long kernels are searched for, 0 to 5; TensorRT's own default is 3.
+        aux_streams: further streams that one run of the network may use beside its own; None for as many as
+            the library likes. Each context makes them, and their events are part of every recorded frame.
+        exact: float32 without TF32, which is a shorter mantissa; has no effect on float16.
         timing_cache: file that keeps measured kernel times; None for none. TensorRT only: in TensorRT-RTX it
             changes nothing and demands a GPU (release notes of 1.1).
         progress: called with the share done in [0, 1] and the phase's name, from the building thread.
     """
 
     onnx: Path
-    size: Size
+    profile: Profile
+    level: int = 3
+    aux_streams: int | None = 0
+    exact: bool = False
     timing_cache: Path | None = None
     progress: Progress | None = None
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -143,7 +163,7 @@ class TensorRT:
         """Compile a network.
 
         Raises:
-            PlanError: the library refuses the file, an operator or the build; it says which.
+            PlanError: the library refuses the file, an operator, a profile or the build; it says which.
             EngineUnavailable: the library wants a GPU and there is none.
         """
         with _one_build:
@@ -156,17 +176,22 @@ class TensorRT:
             self._parse(network, request.onnx)
             config = builder.create_builder_config()
             config.profiling_verbosity = self.library.ProfilingVerbosity.DETAILED
-            # Each context would make such streams, and their events be part of every recorded frame.
-            config.max_aux_streams = 0
+            if request.exact:
+                config.clear_flag(self.library.BuilderFlag.TF32)
+            config.builder_optimization_level = request.level
+            if request.aux_streams is not None:
+                config.max_aux_streams = request.aux_streams
             if self.runtime == "tensorrt-rtx":
                 # "Required when using CUDA stream capture" (release notes of TensorRT-RTX 1.2).
                 config.set_flag(self.library.BuilderFlag.REQUIRE_USER_ALLOCATION)
             if request.shapes:
                 for index in range(network.num_inputs):
                     network.get_input(index).shape = request.shapes[network.get_input(index).name]
-            else:
-                n, height, width = request.size
+            elif request.profile.static:
+                n, height, width = request.profile.optimum
                 network.get_input(0).shape = (n, 1, height, width)
+            else:
+                self._add_profile(builder, config, network.get_input(0).name, request.profile)
             monitor = make_monitor(self.library, request.progress)
             config.progress_monitor = monitor
             cache = self._use_timing_cache(config, request.timing_cache)
@@ -205,9 +230,18 @@ class TensorRT:
             raise PlanError(f"{self._name} does not load the plan on this machine: {self._logger.why(said)}")
         return engine
 
-    def inspect(self, engine: Any) -> str:
-        """A loaded engine's layers in the inspector's own words."""
+    def inspect(self, engine: Any, profile: Profile) -> str:
+        """A loaded engine's layers in the inspector's own words, for the profile's middle shape.
+
+        Raises:
+            EngineError: the library makes no context for that shape.
+        """
         inspector = engine.create_engine_inspector()
+        if not profile.static:  # an engine of one shape needs no telling, nor a context
+            context, _ = self.make_context(engine, None)
+            n, height, width = profile.optimum
+            context.set_input_shape(engine.get_tensor_name(0), (n, 1, height, width))
+            inspector.execution_context = context
         return str(inspector.get_engine_information(self.library.LayerInformationFormat.ONELINE))
 
     def make_context(self, engine: Any, jit_cache: Path | None) -> tuple[Any, Any]:
@@ -228,7 +262,7 @@ class TensorRT:
         if self.runtime == "tensorrt-rtx":
             config = engine.create_runtime_config()
             config.set_execution_context_allocation_strategy(managed)
-            # Recorded work would keep fallback kernels for ever.
+            # Recorded work would keep the fallback kernels for ever that a range of shapes begins with.
             eager = self.library.DynamicShapesKernelSpecializationStrategy.EAGER
             config.dynamic_shapes_kernel_specialization_strategy = eager
             cache = config.create_runtime_cache()
@@ -281,6 +315,13 @@ class TensorRT:
             node = f"operator {operator} {error.node_name()}".strip() + ": " if operator else ""
             found.append(node + error.desc().replace("\n", " "))
         raise PlanError(f"{self._name} refuses {path.name}: {'; '.join(found) or self._logger.why()}")
+
+    def _add_profile(self, builder: Any, config: Any, name: str, profile: Profile) -> None:
+        made = builder.create_optimization_profile()
+        sizes = [(n, 1, h, w) for n, h, w in (profile.minimum, profile.optimum, profile.maximum)]
+        made.set_shape(name, *sizes)
+        if config.add_optimization_profile(made) < 0:
+            raise PlanError(f"{self._name} refuses the shapes {sizes}: {self._logger.why()}")
 
     def _use_timing_cache(self, config: Any, path: Path | None) -> Any:
         if path is None or self.runtime != "tensorrt":

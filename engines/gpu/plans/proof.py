@@ -51,7 +51,7 @@ class PlanLayer:
         kind: the inspector's layer type, such as `correlation` (a convolution) or `kgen` (generated).
         precision: of its inputs, weights and outputs of more than one element: `fp16`,
             `fp16+fp32` ...; `none` for steps that compute nothing, such as waiting for an event.
-        output: shape of its first output, such as `1x32x128x160`.
+        output: shape of its first output, such as `1x32x128x160`; `?` where the profile leaves it open.
         origins: the ONNX nodes that it computes.
         factors: precision of what it multiplies, its inputs and weights; empty where nothing tells it.
         told_by: what tells it: `tensors`, `weights` or `tactic`.
@@ -75,10 +75,12 @@ class Proof:
     Attributes:
         proved: how many are in the precision asked for.
         indirectly: how many of those are known by their weights or by a kernel's name alone.
+        unknown: how many say nothing of their precision.
     """
 
     proved: int
     indirectly: int = 0
+    unknown: int = 0
 
 
 def parse_layers(text: str) -> tuple[PlanLayer, ...]:
@@ -113,19 +115,22 @@ def parse_layers(text: str) -> tuple[PlanLayer, ...]:
     return tuple(layers)
 
 
-def prove_precision(layers: Sequence[PlanLayer], convolutions: Iterable[str], precision: str) -> Proof:
+def prove_precision(
+    layers: Sequence[PlanLayer], convolutions: Iterable[str], precision: str, static: bool = True
+) -> Proof:
     """Hold convolutions of a network against the precision that was asked for.
 
     Args:
         layers: of the built plan.
         convolutions: all of the network's by their ONNX names; for EIGHT_BIT the quantized ones.
-        precision: `fp16`, which inputs and weights of every one must have (its output may be wider:
+        precision: `fp16` or `fp32`, which inputs and weights of every one must have (its output may be wider:
             a cast that was joined to it); or one of EIGHT_BIT, which they must have in LEAST_SHARE of them,
             as the library runs some of few channels in the wider type whatever the graph says.
+        static: the plan is of one shape, so that every layer tells its precision.
 
     Raises:
-        PlanError: too many are in another precision, or one of them cannot be found in the plan or does not
-            tell it.
+        PlanError: too many are in another precision, one of them cannot be found in the plan, or a plan of
+            one shape does not tell it.
     """
     names = tuple(convolutions)
     narrow = precision in EIGHT_BIT
@@ -146,7 +151,7 @@ def prove_precision(layers: Sequence[PlanLayer], convolutions: Iterable[str], pr
                 wrong[name] = layer
             elif layer.told_by != "tensors":
                 indirectly.add(name)
-    if unknown:
+    if static and unknown:
         raise PlanError(
             f"{len(unknown)} of {len(names)} convolutions do not tell their precision ({min(unknown)}):"
             " the plan is not kept"
@@ -157,7 +162,10 @@ def prove_precision(layers: Sequence[PlanLayer], convolutions: Iterable[str], pr
             f"{len(wrong)} of {len(names)} convolutions were not built in {precision}"
             f" ({name} is {layer.precision}): the plan is not kept"
         )
-    return Proof(len(names) - len(wrong), len(indirectly - wrong.keys()))
+    unknown -= wrong.keys()
+    return Proof(
+        len(names) - len(wrong) - len(unknown), len(indirectly - unknown - wrong.keys()), len(unknown)
+    )
 
 
 def _kinds(text: str) -> set[str]:

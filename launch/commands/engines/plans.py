@@ -9,7 +9,7 @@ from pathlib import Path
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
-from irchroma.engines.gpu.plans.build import SHAPES, Plan, PlanOptions, ensure_plans
+from irchroma.engines.gpu.plans.build import LEVELS, PRECISIONS, SHAPES, Plan, PlanOptions, ensure_plans
 from irchroma.engines.gpu.plans.file import PlanHeader, device_phrase, read_plan
 from irchroma.engines.gpu.plans.library import LIBRARIES
 from irchroma.engines.gpu.plans.proof import EIGHT_BIT
@@ -26,15 +26,35 @@ def add_build_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--shapes",
         metavar="NxHxW,...",
-        help=f"a plan each (default {shapes};"
+        help=f"a plan each, of one shape NxHxW or of a range MIN:OPT:MAX (default {shapes};"
         " several cameras of one process that share a network use 1xHxW,2xHxW,4xHxW,8xHxW, built when they"
         " first run)",
     )
-    add("--onnx", type=Path, metavar="FILE", help="a network of your own, in 8 bits if it is calibrated so")
+    add("--precision", choices=PRECISIONS, default="fp16", help="default fp16")
+    add(
+        "--onnx",
+        type=Path,
+        metavar="FILE",
+        help="a network of your own: for int8 and fp8 one with quantized layers",
+    )
     add(
         "--runtime",
         choices=tuple(LIBRARIES),
         help="default: tensorrt where it and a GPU are here, else tensorrt-rtx, which builds without a GPU",
+    )
+    add(
+        "--level",
+        type=int,
+        choices=LEVELS,
+        default=3,
+        help="of the search for kernels (default 3, 5 longest)",
+    )
+    add(
+        "--aux-streams",
+        type=int,
+        default=0,
+        metavar="N",
+        help="further streams that one run may use, -1 for as many as the library likes (default 0)",
     )
     add(
         "--no-build",
@@ -58,9 +78,12 @@ def build_plan(args: argparse.Namespace) -> None:
         engine=name.kind,
         size=name.variant or args.size or "best",
         shapes=args.shapes,
+        precision=args.precision,
         runtime=args.runtime,
         build=not args.no_build,
         onnx=args.onnx,
+        level=args.level,
+        aux_streams=None if args.aux_streams < 0 else args.aux_streams,
     )
     try:
         plans = ensure_plans(options, progress.update, lambda line: print(line, file=sys.stderr))
@@ -84,6 +107,7 @@ def show_plan(path: Path) -> None:
         ("built by", f"{source.runtime} {source.version}, {header.built_at}, in {header.build_s:.1f} s"),
         ("built on", device_phrase(source) + (f", CUDA {header.driver}" if header.driver else "")),
         ("shape", source.shape),
+        ("search", f"level {source.level}, auxiliary streams {_aux(source.aux_streams)}"),
         ("precision", f"{source.precision} in {_proved(header)}"),
         ("memory", _memory(header)),
         ("layers", _by_precision(header)),
@@ -99,6 +123,10 @@ def _outcome(plan: Plan) -> str:
     done = "up to date" if plan.reason is None else f"built in {header.build_s:.1f} s"
     proved = f"{header.source.precision} in {_proved(header)}"
     return f"{plan.path}: {done}, {proved}, {header.plan_bytes / 1e6:.1f} MB"
+
+
+def _aux(count: int | None) -> str:
+    return "as the library likes" if count is None else str(count)
 
 
 def _proved(header: PlanHeader) -> str:

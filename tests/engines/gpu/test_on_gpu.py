@@ -148,37 +148,38 @@ def test_a_plans_class_runs_on_a_real_stream_over_a_double_and_is_recorded(name:
             torch.mul(luma.expand(-1, 3, -1, -1), 0.5, out=tensor(*tensors["ycc"]))
             torch.add(luma, 1.0, out=tensor(*tensors["confidence"]))
 
-    plan = LoadedPlan(
-        ("tensorrt", 0, tmp_path / "a.plan", "ab" * 32),
-        LibraryDouble(),  # type: ignore[arg-type]
-        EngineDouble((2, 1, 64, 96), compute),
-        "double",
-        1,
-    )
-    with device.current():
-        network = PlanExecution(plan, device, (64, 96), 2)
-    queue, mark = device.open_queue(), device.make_mark()
-    host, back = (device.pinned(array.nbytes) for array in (network.luma, network.ycc))
-    if name == "torch":
-        network = _InCurrentStream(network, torch)
-    for value in (0.25, 0.5, 0.75):  # run, recorded, done again
-        host.view(np.float32)[:] = value
-        queue.upload(host, network.luma)
-        if value == 0.25:
-            queue.infer(network)
-        elif value == 0.5:
-            recorded = queue.capture(partial(queue.infer, network))
-            queue.replay(recorded)
-        else:
-            queue.replay(recorded)
-        queue.download(network.ycc, back)
-        queue.record(mark)
-        mark.wait()
-        np.testing.assert_array_equal(back.view(np.float32), np.float32(value / 2))
-    for thing in (mark, queue, network):
-        thing.close()
-    for pinned in (host, back):
-        device.unpin(pinned)
+    for low, high in (((2, 1, 64, 96),) * 2, ((1, 1, 32, 32), (4, 1, 96, 96))):
+        plan = LoadedPlan(
+            ("tensorrt", 0, tmp_path / "a.plan", "ab" * 32),
+            LibraryDouble(),  # type: ignore[arg-type]
+            EngineDouble(low, high, compute),
+            "double",
+            1,
+        )
+        with device.current():
+            network = PlanExecution(plan, device, (64, 96), 2)
+        queue, mark = device.open_queue(), device.make_mark()
+        host, back = (device.pinned(array.nbytes) for array in (network.luma, network.ycc))
+        if name == "torch":
+            network = _InCurrentStream(network, torch)
+        for value in (0.25, 0.5, 0.75):  # run, recorded, done again
+            host.view(np.float32)[:] = value
+            queue.upload(host, network.luma)
+            if value == 0.25:
+                queue.infer(network)
+            elif value == 0.5:
+                recorded = queue.capture(partial(queue.infer, network))
+                queue.replay(recorded)
+            else:
+                queue.replay(recorded)
+            queue.download(network.ycc, back)
+            queue.record(mark)
+            mark.wait()
+            np.testing.assert_array_equal(back.view(np.float32), np.float32(value / 2))
+        for thing in (mark, queue, network):
+            thing.close()
+        for pinned in (host, back):
+            device.unpin(pinned)
     device.close()
 
 

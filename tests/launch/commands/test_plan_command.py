@@ -53,6 +53,8 @@ def test_a_plan_is_built_found_again_and_inspected_as_float16(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
+        (["--precision", "int8"], "precision int8 needs a network calibrated on your footage"),
+        (["--precision", "fp8"], "precision fp8 needs a network calibrated on your footage"),
         (["--engine", "gray"], "engine gray has no network to build"),
         (["--engine", "nir:best"], "contradict each other"),
         (["--shapes", "1x63x64"], "multiples of 32"),

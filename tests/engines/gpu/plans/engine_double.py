@@ -1,7 +1,8 @@
 """Stands in for a loaded TensorRT engine: the calls that `PlanExecution` makes, and what they would refuse.
 
 `compute` does the network's work on the memory that was bound: at once on a CPU, put into the given stream on
-a GPU. It keeps the rules that the real one has: memory before work, addresses for all tensors.
+a GPU. It keeps the rules that the real one has: memory before work, addresses for all tensors, a profile
+before the shape where it has a range of shapes, and no shape told to an engine of one.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ PLANES = {"luma": 1, "ycc": 3, "confidence": 1}
 
 
 class EngineDouble:
-    """Of one shape (N, 1, H, W)."""
+    """One shape (N, 1, H, W), or a range where `low` and `high` are two."""
 
-    def __init__(self, shape: Shape, compute: Compute, dtype: str = "FLOAT", memory: int = 4096) -> None:
-        self.shape, self.compute, self.dtype = shape, compute, dtype
+    def __init__(
+        self, low: Shape, high: Shape, compute: Compute, dtype: str = "FLOAT", memory: int = 4096
+    ) -> None:
+        self.low, self.high, self.compute, self.dtype = low, high, compute, dtype
         self.device_memory_size_v2 = memory
         self.num_io_tensors = len(PLANES)
+        self.num_optimization_profiles = 1
         self.contexts: list[ContextDouble] = []
 
     def get_tensor_name(self, index: int) -> str:
@@ -33,8 +37,12 @@ class EngineDouble:
         return SimpleNamespace(name=self.dtype)
 
     def get_tensor_shape(self, name: str) -> Shape:
-        n, _, height, width = self.shape
+        open_sides = (a if a == b else -1 for a, b in zip(self.low, self.high, strict=True))
+        n, _, height, width = open_sides
         return n, PLANES[name], height, width
+
+    def get_tensor_profile_shape(self, name: str, index: int) -> tuple[Shape, Shape, Shape]:
+        return self.low, self.high, self.high
 
 
 class ContextDouble:
@@ -42,8 +50,11 @@ class ContextDouble:
         self.engine = engine
         self.addresses: dict[str, int] = {}
         self.memory = (0, 0)
+        self.told: list[str] = []
         self.said: list[str] = []
         self.capturable = True
+        self.shape = engine.low if engine.low == engine.high else None
+        self.profile: int | None = None
         engine.contexts.append(self)
 
     def set_device_memory(self, address: int, nbytes: int) -> None:
@@ -51,8 +62,23 @@ class ContextDouble:
         assert nbytes >= self.engine.device_memory_size_v2
         self.memory = (address, nbytes)
 
+    def set_optimization_profile_async(self, index: int, stream: int) -> bool:
+        self.told.append("profile")
+        self.profile = index
+        return stream != 0
+
+    def set_input_shape(self, name: str, shape: Shape) -> bool:
+        self.told.append("shape")
+        if self.profile is None or name != "luma":
+            return False
+        self.shape = tuple(shape)
+        return True
+
     def get_tensor_shape(self, name: str) -> Shape:
-        return self.engine.get_tensor_shape(name)
+        if self.shape is None:
+            return self.engine.get_tensor_shape(name)
+        n, _, height, width = self.shape
+        return n, PLANES[name], height, width
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         self.addresses[name] = address
@@ -65,7 +91,7 @@ class ContextDouble:
         if self.engine.device_memory_size_v2 and not self.memory[0]:
             self.said.append("in the library's words")
             return False
-        if set(self.addresses) != set(PLANES):
+        if self.shape is None or set(self.addresses) != set(PLANES):
             return False
         tensors = {name: (self.addresses[name], self.get_tensor_shape(name)) for name in PLANES}
         self.engine.compute(tensors, stream)
@@ -107,7 +133,7 @@ class GraphDouble(EngineDouble):
     """Several inputs and outputs, each of one shape."""
 
     def __init__(self, shapes: dict[str, Shape], compute: Compute) -> None:
-        super().__init__(shapes["luma"], compute)
+        super().__init__(shapes["luma"], shapes["luma"], compute)
         self.shapes, self.num_io_tensors = shapes, len(shapes)
 
     def get_tensor_name(self, index: int) -> str:
@@ -121,6 +147,9 @@ class GraphContextDouble(ContextDouble):
     """Of a `GraphDouble`."""
 
     engine: GraphDouble
+
+    def get_tensor_shape(self, name: str) -> Shape:
+        return self.engine.shapes[name]
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         self.addresses[name] = address

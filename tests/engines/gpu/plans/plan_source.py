@@ -14,7 +14,7 @@ from irchroma.engines.gpu.plans.build import PlanOptions
 SHAPE = "1x64x96"
 
 
-def plan_options(folder: Path) -> PlanOptions:
+def plan_options(folder: Path, precision: str = "fp16") -> PlanOptions:
     """For a plan of a copy of the shipped `nir:fast`, all of it under `folder`; TensorRT-RTX must be here."""
     pytest.importorskip("tensorrt_rtx", reason="plans are built by TensorRT-RTX")
     shipped = catalog.weights_path("nir", "fast")
@@ -24,5 +24,5 @@ def plan_options(folder: Path) -> PlanOptions:
     onnx = folder / shipped.name
     if not onnx.exists():
         shutil.copyfile(shipped, onnx)
-    options = PlanOptions("nir", "fast", SHAPE, "tensorrt-rtx")
+    options = PlanOptions("nir", "fast", SHAPE, precision, "tensorrt-rtx")
     return replace(options, folder=folder, onnx=onnx)

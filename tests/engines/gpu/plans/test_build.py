@@ -13,7 +13,7 @@ import pytest
 from tests.engines.gpu.plans.plan_source import plan_options
 
 from irchroma.engines import catalog
-from irchroma.engines.errors import EngineOptionError, PlanError
+from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.plans import build
 from irchroma.engines.gpu.plans.build import (
@@ -23,10 +23,10 @@ from irchroma.engines.gpu.plans.build import (
     ensure_plan,
     ensure_plans,
     parse_shapes,
+    profile_text,
 )
 from irchroma.engines.gpu.plans.file import read_plan, write_plan
 from irchroma.engines.gpu.plans.library import BuildRequest, TensorRT
-from irchroma.engines.network.record import NetworkRecord, with_record
 from irchroma.engines.network.weight_storage import float16_twin
 
 onnx = pytest.importorskip("onnx", reason="plans are built from graphs")
@@ -79,15 +79,18 @@ def test_the_header_says_what_the_plan_was_built_from(built: tuple[PlanOptions, 
     assert header.plan_bytes == len(plan) > 1_000_000
 
 
-def test_every_shape_gets_a_plan_of_its_own(tmp_path: Path) -> None:
-    shapes = "1x64x96,2x96x64"
-    options = replace(plan_options(tmp_path), shapes=shapes)
-    plans = ensure_plans(options)
-    assert [plan.header.source.shape for plan in plans] == shapes.split(",")
-    assert plans[0].path != plans[1].path
-    for plan in plans:
+def test_every_shape_gets_a_plan_of_its_own_and_a_range_is_one(tmp_path: Path) -> None:
+    shapes = "1x64x96,1x64x64:2x96x96:4x128x160"
+    options = replace(plan_options(tmp_path, "fp32"), shapes=shapes)
+    alone, ranged = ensure_plans(options)
+    assert [alone.header.source.shape, ranged.header.source.shape] == shapes.split(",")
+    assert alone.path != ranged.path
+    for plan in (alone, ranged):
+        assert {layer.precision for layer in plan.header.layers} <= {"fp32", "none"}
         assert plan.header.convolutions == CONVOLUTIONS
-        assert not any("?" in layer.output for layer in plan.header.layers), "every size is known"
+        assert b"tf32=0" in read_plan(plan.path)[1], "float32 was asked for, not TensorFloat-32"
+    assert any(layer.output.startswith("?") for layer in ranged.header.layers)
+    assert not any("?" in layer.output for layer in alone.header.layers), "every size of one shape is known"
     with pytest.raises(EngineOptionError, match="expected one shape"):
         ensure_plan(options)
 
@@ -127,6 +130,15 @@ def test_the_classic_networks_build_for_one_shape_and_are_proved(method: str, tm
     assert header.indirectly == 0
     assert {layer.factors for layer in header.layers if layer.kind == "correlation"} == {"fp16"}
     assert not any("?" in layer.output for layer in header.layers), "every size of one shape is known"
+
+
+def test_the_search_for_kernels_is_part_of_what_a_plan_is(tmp_path: Path) -> None:
+    options = plan_options(tmp_path)
+    first, longer = ensure_plan(options), ensure_plan(replace(options, level=4, aux_streams=None))
+    assert longer.reason == "not built yet"
+    assert longer.path.name == first.path.name.replace(".plan", ".level4.auxany.plan")
+    with pytest.raises(EngineOptionError, match="level from 0 to 5, got 6"):
+        ensure_plan(replace(options, level=6))
 
 
 def test_a_plan_that_is_there_is_used_and_not_built_again(copied: tuple[PlanOptions, Path]) -> None:
@@ -219,43 +231,36 @@ def test_progress_grows_to_the_end(tmp_path: Path) -> None:
     assert shares[-1] == pytest.approx(1.0)
 
 
-def test_a_network_that_stays_in_float32_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "_refused", {})
-    monkeypatch.setattr(build, "float16_twin", lambda path: path)
+def test_a_float16_network_is_refused_where_float32_was_asked_for(tmp_path: Path) -> None:
+    options = plan_options(tmp_path, "fp32")
+    assert options.onnx is not None
+    options = replace(options, onnx=float16_twin(options.onnx))
     with pytest.raises(
         PlanError,
-        match=rf"{CONVOLUTIONS} of {CONVOLUTIONS} convolutions were not built in fp16 \(.* is fp32\)",
+        match=rf"{CONVOLUTIONS} of {CONVOLUTIONS} convolutions were not built in fp32 \(.* is fp16\)",
     ):
-        ensure_plan(plan_options(tmp_path))
+        ensure_plan(options)
     assert not list(tmp_path.glob("*.plan"))
 
 
-def test_a_single_convolution_in_another_precision_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = plan_options(tmp_path)
-    assert options.onnx is not None
-    model = onnx.load(float16_twin(options.onnx))
+def test_a_single_convolution_in_another_precision_is_found(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    options = plan_options(tmp_path, "fp32")
+    model = onnx.load(options.onnx)
     nodes = model.graph.node
     at = next(index for index, one in enumerate(nodes) if one.name == "/decoder/head/Conv")
     node, output = nodes[at], nodes[at].output[0]
     casts = []
     for index, name in enumerate(node.input):
-        casts.append(onnx.helper.make_node("Cast", [name], [f"{name}.wide"], to=onnx.TensorProto.FLOAT))
-        node.input[index] = f"{name}.wide"
-    # Between casts alone the library would calculate it in float16 all the same.
-    casts.insert(0, onnx.helper.make_node("Tanh", [node.input[0]], ["wide"]))
-    node.input[0] = "wide"
-    node.output[0] = f"{output}.wide"
-    back = onnx.helper.make_node("Cast", [node.output[0]], [output], to=onnx.TensorProto.FLOAT16)
-    nodes.insert(at + 1, back)
+        casts.append(onnx.helper.make_node("Cast", [name], [f"{name}.narrow"], to=onnx.TensorProto.FLOAT16))
+        node.input[index] = f"{name}.narrow"
+    node.output[0] = f"{output}.narrow"
+    nodes.insert(at + 1, onnx.helper.make_node("Cast", [node.output[0]], [output], to=onnx.TensorProto.FLOAT))
     for cast in casts:
         nodes.insert(at, cast)
-    onnx.save(model, tmp_path / "mixed.onnx")
-    monkeypatch.setattr(build, "_refused", {})
-    monkeypatch.setattr(build, "float16_twin", lambda path: tmp_path / "mixed.onnx")
+    onnx.save(model, options.onnx)
     with pytest.raises(
-        PlanError, match=rf"[12] of {CONVOLUTIONS} convolutions were not built in fp16 \(/decoder/"
+        PlanError, match=rf"[12] of {CONVOLUTIONS} convolutions were not built in fp32 \(/decoder/"
     ):
         ensure_plan(options)
 
@@ -282,16 +287,16 @@ def test_what_cannot_be_built_is_not_built_by_every_camera(
     assert len(asked) == builds + 1
 
 
-def calibrated(path: Path) -> Path:
-    """The network, in place, with the record of one in 8 bits."""
-    model = with_record(onnx.load(path), NetworkRecord("nir", "fast", "int8", "0" * 64))
-    onnx.save(model, path)
-    return path
+@pytest.mark.parametrize("precision", ["int8", "fp8"])
+def test_precisions_that_need_a_calibration_are_refused(precision: str, tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable, match=f"precision {precision} needs a network calibrated.*--onnx"):
+        ensure_plan(PlanOptions(precision=precision, folder=tmp_path))
 
 
 def test_a_quantized_network_of_ones_own_is_built_and_proved_in_eight_bits(tmp_path: Path) -> None:
     options = PlanOptions(
-        onnx=calibrated(quantized_network(tmp_path / "quantized.onnx")),
+        onnx=quantized_network(tmp_path / "quantized.onnx"),
+        precision="int8",
         shapes="1x64x96",
         runtime=plan_options(tmp_path).runtime,
         folder=tmp_path,
@@ -303,11 +308,8 @@ def test_a_quantized_network_of_ones_own_is_built_and_proved_in_eight_bits(tmp_p
 
 
 def test_a_network_without_quantized_layers_is_no_eight_bit_network(tmp_path: Path) -> None:
-    options = plan_options(tmp_path)
-    assert options.onnx is not None
-    calibrated(options.onnx)
     with pytest.raises(PlanError, match="no quantized convolution: there is nothing to prove int8 on"):
-        ensure_plan(options)
+        ensure_plan(replace(plan_options(tmp_path), precision="int8"))
 
 
 def quantized_network(path: Path) -> Path:
@@ -338,6 +340,11 @@ def quantized_network(path: Path) -> Path:
     return path
 
 
+def test_shapes_go_there_and_back() -> None:
+    text = "1x256x320,1x64x64:2x96x96:4x128x160"
+    assert ",".join(map(profile_text, parse_shapes(text))) == text
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -345,7 +352,8 @@ def quantized_network(path: Path) -> Path:
         ("0x256x320", "multiples of 32"),
         ("256x320", "expected NxHxW"),
         ("", "expected NxHxW"),
-        ("1x64x64:1x96x96:2x96x96", "expected NxHxW"),
+        ("1x64x64:1x96x96", "MIN:OPT:MAX"),
+        ("2x64x64:1x64x64:4x64x64", "MIN must not be above OPT"),
     ],
 )
 def test_shapes_that_make_no_sense_are_refused(text: str, complaint: str) -> None:

@@ -23,8 +23,8 @@ from irchroma.engines.gpu.cpu_device import CpuDevice, host_view
 from irchroma.engines.gpu.device import CaptureRefused, DeviceArray, WorkQueue
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.gpu.plans import execution, library
-from irchroma.engines.gpu.plans.build import Plan, PlanOptions, precision_for
-from irchroma.engines.gpu.plans.execution import LoadedPlan, PlanExecution, PlanTensors
+from irchroma.engines.gpu.plans.build import Plan, PlanOptions
+from irchroma.engines.gpu.plans.execution import LoadedPlan, PlanExecution, PlanTensors, precision_for
 from irchroma.engines.gpu.plans.file import PlanHeader, PlanSource
 from irchroma.engines.network.record import RECORD_KEY, NetworkRecord
 
@@ -35,17 +35,21 @@ CALLS = {
         "device_memory_size_v2",
         "get_tensor_dtype",
         "get_tensor_name",
+        "get_tensor_profile_shape",
         "get_tensor_shape",
         "num_io_tensors",
+        "num_optimization_profiles",
     ),
     "IExecutionContext": (
         "execute_async_v3",
         "get_tensor_shape",
         "set_device_memory",
+        "set_input_shape",
+        "set_optimization_profile_async",
         "set_tensor_address",
     ),
-    "IBuilderConfig": ("max_aux_streams",),
-    "EngineInspector": ("get_engine_information",),
+    "IBuilderConfig": ("builder_optimization_level", "max_aux_streams"),
+    "EngineInspector": ("execution_context", "get_engine_information"),
 }
 RTX_CALLS = {
     "ICudaEngine": ("create_runtime_config",),
@@ -121,9 +125,10 @@ def loaded(
 def test_a_plan_of_one_shape_runs_in_memory_of_ours_and_is_told_no_shape(
     host_kernels: HostKernels, tmp_path: Path
 ) -> None:
-    device, engine = ContextualDevice(host_kernels), EngineDouble((2, 1, 32, 64), copying)
+    device, engine = ContextualDevice(host_kernels), EngineDouble((2, 1, 32, 64), (2, 1, 32, 64), copying)
     network = PlanExecution(loaded(engine, LibraryDouble(), tmp_path / "a.plan"), device, (32, 64), 2)
     (context,) = engine.contexts
+    assert context.told == []
     assert context.memory[0] in {array.address for array in device.given}
     assert context.memory[1] == engine.device_memory_size_v2  # of this batch alone
     host_view(network.luma)[...] = 0.25
@@ -148,7 +153,7 @@ def test_plans_that_take_turns_compute_in_the_memory_of_the_largest(
     contexts, networks = [], []
     for frames, memory in ((8, 8192), (2, 4096), (1, 9000)):
         shape = (frames, 1, 32, 64)
-        engine = EngineDouble(shape, copying, memory=memory)
+        engine = EngineDouble(shape, shape, copying, memory=memory)
         plan = loaded(engine, LibraryDouble(), tmp_path / "a.plan")
         turns = networks[0] if networks else None
         networks.append(PlanExecution(plan, device, (32, 64), frames, turns))
@@ -194,15 +199,28 @@ def test_a_plan_of_several_inputs_has_memory_for_each_and_serves_no_others(
 
 
 def test_a_plan_of_one_shape_serves_no_other(host_kernels: HostKernels, tmp_path: Path) -> None:
-    device, engine = ContextualDevice(host_kernels), EngineDouble((1, 1, 32, 64), copying)
-    with pytest.raises(EngineError, match=r"luma is \(1, 1, 32, 64\), expected \(1, 1, 64, 64\)"):
+    device, engine = ContextualDevice(host_kernels), EngineDouble((1, 1, 32, 64), (1, 1, 32, 64), copying)
+    with pytest.raises(EngineError, match=r"serves no input of \(1, 1, 64, 64\)"):
         PlanExecution(loaded(engine, LibraryDouble(), tmp_path / "a.plan"), device, (64, 64))
     assert sorted(device.freed) == sorted(array.address for array in device.given)
     device.close()
 
 
+def test_a_plan_of_a_range_is_told_its_profile_and_then_the_shape(
+    host_kernels: HostKernels, tmp_path: Path
+) -> None:
+    device, engine = ContextualDevice(host_kernels), EngineDouble((1, 1, 32, 32), (4, 1, 96, 96), copying)
+    network = PlanExecution(loaded(engine, LibraryDouble(), tmp_path / "a.plan"), device, (64, 96), 3)
+    assert engine.contexts[0].told == ["profile", "shape"]
+    network.enqueue(17)
+    network.close()
+    with pytest.raises(EngineError, match="serves no input"):
+        PlanExecution(loaded(engine, LibraryDouble(), tmp_path / "a.plan"), device, (128, 96))
+    device.close()
+
+
 def test_a_network_that_cannot_be_recorded_says_so_before(host_kernels: HostKernels, tmp_path: Path) -> None:
-    device, engine = ContextualDevice(host_kernels), EngineDouble((1, 1, 32, 64), copying)
+    device, engine = ContextualDevice(host_kernels), EngineDouble((1, 1, 32, 64), (1, 1, 32, 64), copying)
     network = PlanExecution(loaded(engine, LibraryDouble(), tmp_path / "a.plan"), device, (32, 64))
     network.ask_recordable(17)
     network.check_recordable()
@@ -217,7 +235,7 @@ def test_a_network_that_cannot_be_recorded_says_so_before(host_kernels: HostKern
 def test_what_tensorrt_rtx_has_compiled_is_kept_for_the_next_start(
     host_kernels: HostKernels, tmp_path: Path
 ) -> None:
-    device, engine = ContextualDevice(host_kernels), EngineDouble((1, 1, 32, 64), copying)
+    device, engine = ContextualDevice(host_kernels), EngineDouble((1, 1, 32, 64), (1, 1, 32, 64), copying)
     for runtime, kept in (("tensorrt", 0), ("tensorrt-rtx", 1)):
         found = LibraryDouble(JitDouble(b"compiled"))
         plan = loaded(engine, found, tmp_path / "a.plan", runtime)

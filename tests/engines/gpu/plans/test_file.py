@@ -57,8 +57,12 @@ def test_header_and_plan_come_back_as_they_were_written(path: Path) -> None:
         ({"runtime": "tensorrt-rtx"}, "built by tensorrt, asked for is tensorrt-rtx"),
         ({"version": "10.13.3"}, "built by tensorrt 11.4.0, here is 10.13.3"),
         ({"onnx_sha256": "cd" * 32}, "a.onnx has changed since it was built"),
-        ({"precision": "int8"}, "built in fp16, asked for is int8"),
+        ({"precision": "fp32"}, "built in fp16, asked for is fp32"),
         ({"shape": "8x64x64"}, "built for 1x64x64, asked for is 8x64x64"),
+        (
+            {"level": 5, "aux_streams": None},
+            "built at level 3 with 0 auxiliary streams, asked for is level 5 with any auxiliary streams",
+        ),
         (
             {"device": "NVIDIA H200", "compute_capability": "9.0"},
             "built on NVIDIA RTX 4090 (compute capability 8.9), this is NVIDIA H200 (compute capability 9.0)",

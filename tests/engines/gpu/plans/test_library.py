@@ -12,9 +12,9 @@ from tests.engines.gpu.plans.plan_source import plan_options
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable, PlanError
 from irchroma.engines.gpu import probe
 from irchroma.engines.gpu.plans import library as tensorrt_adapter
-from irchroma.engines.gpu.plans.library import BuildRequest, TensorRT
+from irchroma.engines.gpu.plans.library import BuildRequest, Profile, TensorRT
 
-SQUARE = (1, 64, 64)
+SQUARE = Profile((1, 64, 64), (1, 64, 64), (1, 64, 64))
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +70,14 @@ def test_an_operator_that_is_refused_is_named(library: TensorRT, tmp_path: Path)
         library.build(BuildRequest(tmp_path / "odd.onnx", SQUARE))
 
 
+def test_a_profile_whose_sizes_are_out_of_order_is_refused(library: TensorRT, tmp_path: Path) -> None:
+    onnx = plan_options(tmp_path).onnx
+    assert onnx is not None
+    wrong = Profile((1, 96, 96), (1, 64, 64), (1, 128, 96))
+    with pytest.raises(PlanError, match=r"refuses the shapes .*MIN<=OPT<=MAX"):
+        library.build(BuildRequest(onnx, wrong))
+
+
 def test_a_plan_that_cannot_be_loaded_is_an_error_and_never_none(library: TensorRT, tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"does not load the plan on this machine: .*header"):
         library.load(b"\x01" * 20_000)
@@ -104,10 +112,11 @@ def test_a_plan_can_be_recorded_and_makes_no_streams_of_its_own(
     assert onnx is not None
     builder = Builder(library._builder())
     monkeypatch.setattr(library, "_builder", lambda: builder)
-    library.build(BuildRequest(onnx, SQUARE))
+    library.build(BuildRequest(onnx, SQUARE, level=1))
     (config,) = builder.given
     assert config.get_flag(library.library.BuilderFlag.REQUIRE_USER_ALLOCATION)
     assert config.max_aux_streams == 0
+    assert config.builder_optimization_level == 1
     assert config.num_optimization_profiles == 0  # one shape, which is the network's
 
 
@@ -164,6 +173,24 @@ def test_a_context_is_of_the_final_kernels_from_the_start(
     assert cache.told == [b"compiled"]
 
 
-def test_an_engine_is_asked_for_its_layers_without_a_context(library: TensorRT) -> None:
+@pytest.mark.parametrize("ranged", [False, True], ids=["one shape", "a range"])
+def test_an_engine_is_asked_for_its_layers_without_memory_of_its_own(library: TensorRT, ranged: bool) -> None:
+    """What is built to be recorded makes no execution context but one whose memory its user gives."""
+    shapes: list[Any] = []
+    context = SimpleNamespace(set_input_shape=lambda *shape: shapes.append(shape))
+    asked = Configuration(Cache(True))
     inspector = SimpleNamespace(get_engine_information=lambda kind: f"layers as {kind.name}")
-    assert library.inspect(SimpleNamespace(create_engine_inspector=lambda: inspector)) == "layers as ONELINE"
+    engine = SimpleNamespace(
+        create_engine_inspector=lambda: inspector,
+        create_runtime_config=lambda: asked,
+        create_execution_context=lambda config: context if config is asked else None,
+        get_tensor_name=lambda index: "luma",
+    )
+    profile = Profile((1, 64, 64), (2, 96, 64), (4, 96, 96)) if ranged else SQUARE
+    assert library.inspect(engine, profile) == "layers as ONELINE"
+    if ranged:
+        assert asked.strategy == library.library.ExecutionContextAllocationStrategy.USER_MANAGED
+        assert shapes == [("luma", (2, 1, 96, 64))]
+        assert inspector.execution_context is context
+    else:
+        assert not shapes

@@ -11,7 +11,7 @@ import pytest
 from irchroma.engines.errors import PlanError
 from irchroma.engines.gpu.plans import build
 from irchroma.engines.gpu.plans.file import PlanSource
-from irchroma.engines.gpu.plans.library import BuildRequest, Built
+from irchroma.engines.gpu.plans.library import BuildRequest, Built, Profile
 from irchroma.engines.gpu.plans.proof import Proof, parse_layers, prove_precision
 
 # Of a build of nir:fast in float16 by TensorRT-RTX 1.7.1, two profiles; shortened to two layers.
@@ -89,11 +89,11 @@ def test_a_range_of_shapes_is_proved_by_weights_and_kernels_and_the_rest_is_said
     assert [layer.origins for layer in layers] == [("/stem/Conv", "/Relu"), ("/mid/Conv",), ("/head/Conv",)]
     assert [layer.narrow_sum for layer in layers] == [True, False, False]
     names = ["/stem/Conv", "/mid/Conv", "/head/Conv"]
-    assert prove_precision(layers, names[:2], "fp16") == Proof(2, indirectly=2)
+    assert prove_precision(layers, names, "fp16", static=False) == Proof(2, indirectly=2, unknown=1)
     with pytest.raises(PlanError, match=r"1 of 3 convolutions do not tell their precision \(/head/Conv\)"):
         prove_precision(layers, names, "fp16")
-    with pytest.raises(PlanError, match="2 of 2 convolutions were not built in fp32"):
-        prove_precision(layers, names[:2], "fp32")
+    with pytest.raises(PlanError, match="2 of 3 convolutions were not built in fp32"):
+        prove_precision(layers, names, "fp32", static=False)
     assert prove_precision(layers, names[:1], "fp16") == Proof(1, indirectly=1)
 
 
@@ -168,9 +168,9 @@ def test_where_there_is_a_device_the_loaded_engine_decides(engine: str) -> None:
         runtime="tensorrt",
         build=lambda request: made,
         load=bytes,
-        inspect=lambda loaded: said[engine],
+        inspect=lambda loaded, profile: said[engine],
     )
-    request = BuildRequest(Path("a.onnx"), (1, 64, 96))
+    request = BuildRequest(Path("a.onnx"), Profile((1, 64, 96), (1, 64, 96), (1, 64, 96)))
     source = PlanSource("a.onnx", "ab" * 32, "tensorrt", "11.4.0", "GPU", "9.0", "fp16", "1x64x96")
     device: Any = SimpleNamespace(driver="13.0")
     if engine == "Float":
