@@ -76,6 +76,8 @@ class SyntheticCamera:
     def __init__(self, options: SyntheticOptions) -> None:
         self.options = options
         self._sensors: dict[tuple[int, int], SyntheticSensor] = {}
+        # Its own two, such as day and night: of more cameras than `_scene` keeps, each frame was drawn anew.
+        self._own_scene = lru_cache(maxsize=2)(_scene)
 
     @property
     def scale(self) -> CountScale | None:
@@ -154,7 +156,8 @@ class SyntheticCamera:
         moves = options.pan or options.shake
         margin = round((0.1 * size[1] if options.pan else 0) + 2 * options.shake + 2) if moves else 0
         night = self.is_night(number) and not day
-        return _scene(size, self._scene_seed(number), night, options.people, options.vehicles, margin)
+        seed = self._scene_seed(number)
+        return self._own_scene(size, seed, night, options.people, options.vehicles, margin)
 
     def _look(self, number: int, scene: SyntheticScene) -> Look:
         """Time and window of a frame: the sweep is a triangle over a tenth of the width to each side."""

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from irchroma.stream.synthetic import light
+from irchroma.stream.synthetic.camera import SyntheticCamera
 from irchroma.stream.synthetic.canvas import Patch, View
 from irchroma.stream.synthetic.light import LEAF, linear_to_srgb, srgb_to_linear
+from irchroma.stream.synthetic.options import parse_test_address
 from irchroma.stream.synthetic.scene import Look, SyntheticScene
 from irchroma.stream.synthetic.texture import fractal, tile
 from irchroma.stream.synthetic.things.person import PHASES, draw_person, person_materials
@@ -131,3 +133,10 @@ def test_by_night_the_lamp_lights_what_is_near():
     assert luma[labels == light.SKY].mean() < 25
     celsius = dark.picture("thermal", Look(0.0))[..., 0]
     assert celsius[labels == light.GRASS].mean() < celsius[labels == light.ROAD].mean() < 15
+
+
+def test_a_camera_keeps_its_scene_however_many_others_there_are() -> None:
+    """Beyond three each frame was drawn anew, at ten times the cost, but of whoever came in time."""
+    cameras = [SyntheticCamera(parse_test_address(f"test:nir?size=64x48&seed={seed}")) for seed in range(5)]
+    first = [camera._scene(0) for camera in cameras]
+    assert all(camera._scene(1) is scene for camera, scene in zip(cameras, first, strict=True))
