@@ -39,7 +39,7 @@ BENCHES = CommandTable(
             "bench.gpu.without_gpu",
             "all that can be shown of the GPU path without a GPU: compilers, plans, sanitizers, stand-ins",
         ),
-        "quality": ("bench.color.quality", "every engine and size on pairs: quality, and the time it takes"),
+        "quality": ("bench.color.quality", "every engine and size on pairs, and a plot of quality over time"),
         "reference": (
             "bench.color.reference",
             "a fixed camera's own color pictures as its reference: gain, and ghosts",

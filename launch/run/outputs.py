@@ -264,13 +264,13 @@ def require_writable(path: Path | None, what: str) -> None:
 
 
 def require_results_writable(args: argparse.Namespace, is_shown: bool = True) -> None:
-    """The same for the files that a command's `--json` and `--sheet` name.
+    """The same for the files that a command's `--json`, `--sheet` and `--plot` name.
 
     Args:
         args: of the command.
         is_shown: there is a standard output, for `-`.
     """
-    for option in ("json", "sheet"):
+    for option in ("json", "sheet", "plot"):
         named = getattr(args, option, None)
         if named is not None and Path(named) != SHOWN:
             require_writable(Path(named), f"--{option}")

@@ -1,4 +1,4 @@
-"""`irchroma bench quality`: every engine and size on the same pairs."""
+"""`irchroma bench quality`: every engine and size on the same pairs; quality over time, plotted."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,19 +26,30 @@ from irchroma.launch.measured import Measured, summary, write_json
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.coloring import StillOptions, StillPictures, luma_of
 from irchroma.launch.stills.picture_files import PictureError, contact_sheet, list_pairs, read_pair, write_rgb
+from irchroma.stream.picture.lettering import WHITE
 
-EXAMPLE = "irchroma bench quality pairs/ --band nir --json quality.json --sheet quality.png"
+EXAMPLE = "irchroma bench quality pairs/ --band nir --json quality.json --plot quality.png"
+MEASURES = {"ciede2000": "CIEDE2000, lower is better", "hue_agreement": "hue agreement, higher is better"}
+"""What is plotted over time: measure -> title of its panel."""
 PRINTED = (
-    *("psnr_db", "ssim", "ciede2000", "hue_agreement", "detail_kept", "edges_kept"),
+    *("psnr_db", "ssim", *MEASURES, "detail_kept", "edges_kept"),
     *("unnatural", "halo", "natural_hue_agreement"),
 )
 SHOWN = 8
 """Pictures on the sheet, about."""
+PANEL_PX = (420, 540)
+MARGINS_PX = (48, 24, 56, 72)  # top, right, bottom, left
+LEGEND_PX = 190
+INK, PALE = (40, 40, 40), (210, 210, 210)
+COLORS = (
+    (200, 60, 40), (30, 90, 180), (30, 130, 60), (150, 90, 170), (190, 130, 20), (90, 90, 90), (0, 150, 170),
+    (230, 110, 150), (120, 90, 50), (60, 60, 200),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to color: its name in the table, and its options."""
+    """One way to color: its name in the plot, and its options."""
 
     name: str
     options: StillOptions
@@ -61,11 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--clip", type=Path, metavar="VIDEO", help="infrared, for a column of flicker")
     add("--frames", type=int, default=60, metavar="N", help="of the clip (60), 0 for all")
     add("--json", type=Path, required=True, metavar="FILE", help="where the numbers go")
+    add("--plot", type=Path, metavar="FILE", help="write the plot there, a PNG")
     add("--sheet", type=Path, metavar="FILE.png", help="some pictures of each, to look at")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure every candidate, print a table, write JSON and sheet."""
+    """Measure every candidate, print a table, write JSON and plot."""
     NetworkOptions(threads=args.threads)
     pairs = [pair for pair in list_pairs(args.folder) if args.match in pair[0].stem]
     if not pairs:
@@ -104,6 +117,8 @@ def run(args: argparse.Namespace) -> int:
         cells = " ".join(f"{key} {math.nan if mean[key] is None else mean[key]:.3f}" for key in PRINTED)
         print(f"{name:24} {cells} {mean['milliseconds']:8.1f} ms{_flicker_cell(found)}")
     write_json(args.json, {**about, "results": results})
+    if args.plot is not None:
+        write_rgb(args.plot, plot({name: found["mean"] for name, found in results.items()}))
     if args.sheet is not None:
         truths = {infrared.stem: read_pair(infrared, color)[1] for infrared, color in pairs}
         shown = [[*cells, ("truth", truths[stem])] for stem, cells in rows.items()]
@@ -182,3 +197,50 @@ def _measure(
         curve.add(timed.confidence, timed.rgb, truth)
     scores = metrics.score(timed.rgb, truth, luma_of(pixels), nir)
     return Measured(infrared.stem, scores, timed.milliseconds, metrics.taken_by_day(truth)), timed.rgb
+
+
+def plot(means: dict[str, dict[str, Any]]) -> NDArray[np.uint8]:
+    """(H, W, 3) uint8 R'G'B': one panel for each of `MEASURES`, milliseconds on a logarithmic axis."""
+    panels = [_panel(means, measure, title) for measure, title in MEASURES.items()]
+    return np.hstack([*panels, _legend(list(means))])
+
+
+def _panel(means: dict[str, dict[str, Any]], measure: str, title: str) -> NDArray[np.uint8]:
+    height, width = PANEL_PX
+    top, right, bottom, left = MARGINS_PX
+    picture = np.full((height, width, 3), WHITE, np.uint8)
+    times = [max(mean["milliseconds"], 1e-3) for mean in means.values()]
+    values = [mean[measure] or 0.0 for mean in means.values()]
+    first, last = math.floor(math.log10(min(times))), math.ceil(math.log10(max(times)) + 0.05)
+    highest = max(values) * 1.1 or 1.0
+
+    def place(milliseconds: float, value: float) -> tuple[int, int]:
+        share = (math.log10(milliseconds) - first) / max(1, last - first)
+        x = left + share * (width - left - right)
+        return round(x), round(height - bottom - value / highest * (height - top - bottom))
+
+    def text(words: str, x: int, y: int, color: tuple[int, int, int] = INK) -> None:
+        cv2.putText(picture, words, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, color, 1, cv2.LINE_AA)
+
+    text(title, left, top - 20)
+    for power in range(first, last + 1):
+        x = place(10.0**power, 0.0)[0]
+        cv2.line(picture, (x, top), (x, height - bottom), PALE, 1)
+        text(f"{10.0**power:g}", x - 12, height - bottom + 18)
+    for step in range(5):
+        x, y = place(10.0**first, highest * step / 4)
+        cv2.line(picture, (x, y), (width - right, y), PALE, 1)
+        text(f"{highest * step / 4:.3g}", 14, y + 4)
+    text("milliseconds a picture", width // 2 - 60, height - 14)
+    for color, milliseconds, value in zip(COLORS, times, values, strict=False):
+        cv2.circle(picture, place(milliseconds, value), 6, color, -1, cv2.LINE_AA)
+    return picture
+
+
+def _legend(names: list[str]) -> NDArray[np.uint8]:
+    picture = np.full((PANEL_PX[0], LEGEND_PX, 3), WHITE, np.uint8)
+    for index, (name, color) in enumerate(zip(names, COLORS, strict=False)):
+        y = MARGINS_PX[0] + 12 + 24 * index
+        cv2.circle(picture, (12, y), 6, color, -1, cv2.LINE_AA)
+        cv2.putText(picture, name, (26, y + 5), cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)
+    return picture

@@ -33,18 +33,21 @@ def _parsed(*words: str) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def test_every_engine_is_in_the_table_and_on_the_sheet(
+def test_every_engine_is_in_the_table_and_in_the_plot(
     pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = [one for one in quality.candidates("nir") if not one.name.startswith("nir")]
     monkeypatch.setattr(quality, "candidates", lambda band, threads, classics: plain)
     result, picture = tmp_path / "q.json", tmp_path / "q.png"
-    assert quality.run(_parsed(str(pairs), "--json", str(result), "--sheet", str(picture))) == 0
+    assert quality.run(_parsed(str(pairs), "--json", str(result), "--plot", str(picture))) == 0
     found = json.loads(result.read_text())
     assert list(found["results"]) == [one.name for one in plain]
     assert found["results"]["gray"]["mean"]["detail_kept"] == pytest.approx(1.0)
     assert found["results"]["gray"]["chroma_error_sure_to_unsure"] == []
-    assert cv2.imread(str(picture)) is not None
+    drawn = cv2.imread(str(picture))
+    assert drawn is not None
+    for color in quality.COLORS[: len(plain)]:
+        assert (drawn == color[::-1]).all(axis=-1).any()
 
 
 def test_networks_are_measured_in_every_size_and_precision() -> None:
