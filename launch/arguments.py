@@ -9,6 +9,7 @@ import argparse
 import ctypes
 import difflib
 import importlib
+import math
 import os
 import re
 import sys
@@ -39,6 +40,14 @@ def rate(text: str) -> str:
     return text
 
 
+def number(text: str) -> float:
+    """A finite one: what `float` stands for in every parser of ours."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number, got {text}")
+    return value
+
+
 class OneLineParser(argparse.ArgumentParser):
     """Says a mistake in one line, without the usage above it.
 
@@ -48,6 +57,10 @@ class OneLineParser(argparse.ArgumentParser):
 
     table: CommandTable | None = None
     _words: Sequence[str] = ()
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        super().__init__(*words, **options)
+        self.register("type", float, number)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """See `argparse.ArgumentParser.parse_known_args`; for a word that is no command, what is near it."""

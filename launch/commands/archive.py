@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import math
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -135,7 +134,7 @@ def _require(args: argparse.Namespace, settings: dict[str, object]) -> None:
         ("--segment-length", args.segment_length, 1),
         ("--overlap", args.overlap, 0),
     ):
-        if value is not None and not least <= value < math.inf:
+        if value is not None and value < least:
             raise ConfigError(f"{name}: expected {least} or more, got {value:g}")
     if wrong := run_flags.given(settings, _NOT_HERE):
         raise ConfigError(f"{wrong[0]} is not for archives: leave it out")

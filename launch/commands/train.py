@@ -304,6 +304,12 @@ def _require_sense(args: argparse.Namespace) -> None:
         raise EngineOptionError("--resume goes on from --out's checkpoint: leave out --start")
     if args.ablate and args.resume:
         raise EngineOptionError("--ablate trains from nothing: leave out --resume")
+    for option, least in (("epoch", 1), ("synthetic", 0), ("hue", 0)):
+        if (given := getattr(args, option)) is not None and given < least:
+            raise EngineOptionError(f"--{option}: expected {least} or more, got {given:g}")
+    for option in ("minutes", "rate"):
+        if (given := getattr(args, option)) is not None and given <= 0:
+            raise EngineOptionError(f"--{option}: expected a number above 0, got {given:g}")
     if args.turned and args.start is None:
         raise EngineOptionError("--turned is for weights that know both bands: add --start CHECKPOINT")
     if args.composites is not None and not 0.0 <= args.composites <= 1.0:

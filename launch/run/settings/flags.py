@@ -123,7 +123,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
             False,
         ),
         Flag("--exact", "neural.network.exact", "the network in full float32: no bf16, no 8 bits", bool),
-        Flag("--threads", "neural.network.threads", "CPU threads of the network", int, metavar="N"),
+        Flag("--threads", "neural.network.threads", "CPU threads of the network (0: all)", int, metavar="N"),
     ),
     "tone map": (
         Flag("--tone-map", "tone_map.method", "auto, none, lift, linear, plateau, clahe"),
@@ -211,12 +211,14 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         ),
         Flag("--encoder", "output.encoder.name", "auto, x264, openh264, x265, nvenc, va, v4l2 ..."),
         Flag("--codec", "output.encoder.codec", "auto (h264, in .webm vp9), or h265 for files, rtsp and srt"),
-        Flag("--bitrate", "output.encoder.bitrate_kbps", "kilobits a second", int, metavar="KBPS"),
+        Flag(
+            "--bitrate", "output.encoder.bitrate_kbps", "kilobits a second (0: quality)", int, metavar="KBPS"
+        ),
         Flag("--quality", "output.encoder.quality", "quantizer, 0 (best) to 50", int, metavar="Q"),
-        Flag("--segment", "output.segment_s", "begin a new recorded file every so often", float, metavar="S"),
-        Flag("--keep-segments", "output.keep_segments", "recorded files to keep", int, metavar="N"),
-        Flag("--keep-days", "output.keep_days", "days that a recorded file is kept", float, metavar="D"),
-        Flag("--keep-gb", "output.keep_gb", "gigabytes of recorded files to keep", float, metavar="GB"),
+        Flag("--segment", "output.segment_s", "seconds of a recording (0: one file)", float, metavar="S"),
+        Flag("--keep-segments", "output.keep_segments", "recorded files to keep (0: all)", int, metavar="N"),
+        Flag("--keep-days", "output.keep_days", "days a recording is kept (0: ever)", float, metavar="D"),
+        Flag("--keep-gb", "output.keep_gb", "gigabytes of recorded files (0: all)", float, metavar="GB"),
         Flag(
             "--overwrite",
             "output.overwrite",

@@ -116,7 +116,7 @@ def test_what_is_not_for_archives_is_refused_and_not_offered(
     assert not re.search(rf"{flag}\b", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("word", ["--workers=0", "--overlap=nan", "--segment-length=inf"])
+@pytest.mark.parametrize("word", ["--workers=0", "--overlap=-1", "--segment-length=0"])
 def test_numbers_that_mean_nothing_are_refused(
     word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,6 +72,10 @@ def test_a_folder_of_pairs_becomes_a_graph(
         (["zhang2016", "--synthetic", "0"], "--synthetic does nothing for zhang2016"),
         (["zhang2016", "--side", "64", "96"], "give one --side, got 2"),
         (["nir", "--turned"], "add --start"),
+        (["nir", "--epoch", "0"], "--epoch: expected 1 or more, got 0"),
+        (["nir", "--hue", "-1"], "--hue: expected 0 or more, got -1"),
+        (["nir", "--rate", "0"], "--rate: expected a number above 0, got 0"),
+        (["nir", "--synthetic", "-3"], "--synthetic: expected 0 or more, got -3"),
     ],
 )
 def test_a_switch_that_would_do_nothing_is_refused(
