@@ -70,7 +70,11 @@ def find_recordings(source: Path, target: Path) -> list[Recording]:
         raise ConfigError(f"{target}: lies in {source}: give another place")
     found = [path for path in _visible(source) if path.suffix.lower() in SUFFIXES]
     if not found:
-        raise ConfigError(f"{source}: no recording in it: expected {', '.join(SUFFIXES)}")
+        stacks = sum(path.suffix.lower() in SEVERAL for path in _visible(source))
+        hint = (
+            f" (irchroma run colors pictures and counts, files with those there: {stacks})" if stacks else ""
+        )
+        raise ConfigError(f"{source}: no recording in it: expected {', '.join(SUFFIXES)}{hint}")
     names = [str(path.relative_to(source).with_name(target_name(path.name))) for path in found]
     return [Recording(path, target / name, name) for path, name in zip(found, names, strict=True)]
 

@@ -52,8 +52,10 @@ class Access:
             raise StreamOptionError("a page takes both a user and a password: http://user:password@:8080")
         for what, token in (("token", self.operator), ("viewers' token", self.viewer)):
             if token and (len(token) < _SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
+                found = f"{len(token)}" if len(token) < _SHORTEST_TOKEN else "others among them"
                 raise StreamOptionError(
-                    f"the page's {what}: expected {_SHORTEST_TOKEN} printable ASCII characters or more"
+                    f"the page's {what}: expected {_SHORTEST_TOKEN} printable ASCII characters or more, got"
+                    f" {found}: openssl rand -hex 16 makes one"
                 )
         if self.operator and self.operator == self.viewer:
             raise StreamOptionError("the page's token and its viewers' token are the same: give two")

@@ -122,3 +122,14 @@ def test_numbers_that_mean_nothing_are_refused(
 ) -> None:
     assert main(["archive", str(tmp_path), str(tmp_path / "out"), word]) == 1
     assert f"{word.partition('=')[0]}: expected " in capsys.readouterr().err
+
+
+def test_a_folder_of_counts_is_told_what_colors_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "counts"
+    source.mkdir()
+    (source / "night.npz").touch()
+    assert main(["archive", str(source), str(tmp_path / "out")]) == 1
+    said = "(irchroma run colors pictures and counts, files with those there: 1)"
+    assert said in capsys.readouterr().err

@@ -149,6 +149,15 @@ stage.onpointerdown = (event) => {
   stage.setPointerCapture(event.pointerId);
   take_line(share_at(event)[0]);
 };
+function look_under(event) {               // a camera's own time or name lies where a tag is: pointing there shows it
+  for (const tag of stage.querySelectorAll(".tag:not(#under)")) {
+    const { left, right, top, bottom } = tag.getBoundingClientRect();
+    const { clientX: x, clientY: y, type } = event;
+    tag.classList.toggle("aside", type !== "pointerleave" && x >= left && x <= right && y >= top && y <= bottom);
+  }
+}
+
+["pointermove", "pointerdown", "pointerleave"].forEach((kind) => stage.addEventListener(kind, look_under));
 stage.onpointermove = (event) => { if (own.view === "wipe" && event.buttons & 1) move(share_at(event)[0]); };
 
 NAMES.forEach((name, index) => {

@@ -96,6 +96,17 @@ def test_a_wipe_is_the_viewers_own_over_every_way(tmp_path: Path, via: str, said
         tab.wait_for("view.width === 640")
         tab.value("document.querySelector('[data-value=raw]').click()")
         tab.wait_for(f"view.width === 320 && (([left, right]) => left < 12 && right < 12)({COLORED})")
+        tab.wait_for("at('real').textContent === 'real: what the sensor sees'")
+        middle = tab.value(
+            "(({left, top, width, height}) => [left + width / 2, top + height / 2])"
+            "(at('real').getBoundingClientRect())"
+        )
+        shines = "Number(getComputedStyle(at('real')).opacity)"
+        assert tab.value(shines) == 1
+        tab.drag(middle, middle)  # a camera's own time lies there
+        tab.wait_for(f"{shines} < 0.2")
+        tab.drag((middle[0], middle[1] + 100), (middle[0], middle[1] + 100))
+        tab.wait_for(f"{shines} === 1")
         tab.value("document.querySelector('[data-value=blend]').click()")
         tab.value("own.blend = 1")
         tab.wait_for(f"(([left, right]) => left > 20 && right > 20)({COLORED})")

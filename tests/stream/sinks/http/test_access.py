@@ -334,8 +334,8 @@ def test_an_address_takes_a_user_and_a_password() -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"operator": "short"}, "8 printable"),
-        ({"viewer": "with a\nnewline"}, "8 printable"),
+        ({"operator": "short"}, "8 printable ASCII characters or more, got 5"),
+        ({"viewer": "with a\nnewline"}, "8 printable ASCII characters or more, got others among them"),
         ({"operator": VIEWER, "viewer": VIEWER}, "give two"),
         ({"user": "ada"}, "both a user and a password"),
     ],
