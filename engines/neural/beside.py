@@ -278,14 +278,20 @@ class ColorBeside:
     """
 
     def __init__(
-        self, stage: TemporalStage, keep_dark: Callable[[Plane, Luma], None], alone: bool = False
+        self,
+        stage: TemporalStage,
+        keep_dark: Callable[[Plane, Luma], None],
+        alone: bool = False,
+        at_scene: Callable[[], None] | None = None,
     ) -> None:
         """Args:
         stage: of the video.
         keep_dark: fades in place what the network says of black places: `ycc`, and the luma at its size.
         alone: see `NetworkBeside`.
+        at_scene: called by the network's thread before a new scene; frames of the old one may wait for it.
         """
         self._stage, self._keep_dark = stage, keep_dark
+        self._at_scene, self._is_new = at_scene, False
         self._beside = NetworkBeside(alone)
         self._journey: Journey | None = None
         self._wanted, self._shown, self._wait_s = False, 0.0, FIRST_WAIT_S
@@ -362,7 +368,7 @@ class ColorBeside:
     def forget(self) -> None:
         """A new scene begins."""
         self._beside.forget()
-        self._journey, self._shown = None, 0.0
+        self._journey, self._shown, self._is_new = None, 0.0, True
 
     def resize(self, size: tuple[int, int]) -> None:
         """Frames come at work size (h, w): what the network is looking at belongs to the one before."""
@@ -383,5 +389,12 @@ class ColorBeside:
             self._keep_dark(ycc, reduced(work, half))
             return ycc, confidence
 
-        self._beside.ask(network, lambda: padded(reduced(work, size)), finish)
-        self._journey, self._wanted = Journey(half), False
+        begin = self._at_scene if self._is_new else None
+
+        def luma() -> Tensor:
+            if begin is not None:
+                begin()
+            return padded(reduced(work, size))
+
+        self._beside.ask(network, luma, finish)
+        self._journey, self._wanted, self._is_new = Journey(half), False, False

@@ -103,7 +103,10 @@ class NeuralColorizer:
         self._keep_dark = partial(neutral.keep_dark, neutral.dark_fade() if look.unlit is not None else None)
         alone = options.network.threads == 1
         beside = options.beside and self._stage is not None
-        self._beside = ColorBeside(self._stage, self._keep_dark, alone) if beside and self._stage else None
+        place_anew = self._given.place_anew if self._given is not None else None
+        self._beside: ColorBeside | None = None
+        if beside and self._stage is not None:
+            self._beside = ColorBeside(self._stage, self._keep_dark, alone, place_anew)
         self._calls = CallsInOrder() if options.ahead and self._stage and not beside else None
         self.depth = AHEAD_FRAMES if self._calls is not None else type(self).depth
         self._recoloring, self._carried = Recoloring(options.recolor, look), CarriedModels()
@@ -162,11 +165,11 @@ class NeuralColorizer:
             return
         if job.seen is None:
             raise EngineError("a network beside the frames needs steadying")
-        if job.seen.cut and self._given is not None:
-            self._given.place_anew()
         ycc, confidence = self._beside.color(job.seen, job.work, self.network, self._seen_px)
         job.news, job.said = job.news or self._beside.news, self._beside.said
         job.known = self._given.known if self._given is not None else None
+        if job.known is not None and not job.said:  # it is of the scene before
+            job.known = replace(job.known, share=0.0)
         size = job.small.shape[0], job.small.shape[1]
         if self._steered is not None:
             color = ycc, confidence, job.news

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from tests import daytime_scene
+from tests.waiting import wait_for
 
-from irchroma.engines.network.network import NetworkOptions, installed
+from irchroma.engines.network.network import NetworkOptions, Tensor, installed
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.exemplar import ExemplarNetwork
@@ -149,6 +152,48 @@ def test_after_a_cut_nothing_wears_the_colors_of_the_scene_before() -> None:
         shown.append(last)
         engine.close()
     assert np.abs(shown[0] - shown[1]).mean() < 0.5
+
+
+def test_a_live_frame_that_waits_over_a_cut_is_not_looked_for_as_the_new_scene(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The network may have been asked of it, and not have begun yet, when the new scene comes."""
+    asked, let = threading.Semaphore(0), threading.Semaphore(0)
+    placings: list[object] = []
+    infer = ExemplarNetwork.infer
+
+    def late(self: ExemplarNetwork, luma: Tensor) -> tuple[Tensor, Tensor]:
+        asked.release()
+        assert let.acquire(timeout=60)
+        assert self.given.encoded is not None
+        placings.append(self.given.encoded.placing)
+        return infer(self, luma)
+
+    monkeypatch.setattr(ExemplarNetwork, "infer", late)
+    network = NetworkOptions("openvino", threads=1, cache=None, exact=True)
+    options = NeuralOptions(engine="reference", size="thermal", reference=AUTO, network=network, beside=True)
+    engine = NeuralColorizer(options)
+    (rgb, before), after = daytime_scene.draw(3), np.full((192, 256), 20, np.uint8)
+    after[::8] = 250
+    engine.exchange_references([Reference(rgb, np.full(rgb.shape[:2], 255, np.uint8), "day")])
+    for number, luma in enumerate([before, before, after, after]):
+        engine.submit(luma, number * FRAME_NS)
+        engine.collect()
+        if number == 0:
+            assert asked.acquire(timeout=60)
+    let.release(1000)
+    numbers = itertools.count(4)
+
+    def has_looked_again() -> bool:
+        engine.submit(after, next(numbers) * FRAME_NS)
+        engine.collect()
+        return len(placings) >= 3
+
+    wait_for(has_looked_again)
+    engine.close()
+    old, new, same = placings[:3]
+    assert old is not new
+    assert new is same
 
 
 def test_over_cuts_pictures_are_the_same_however_far_frames_are_ahead() -> None:
