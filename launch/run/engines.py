@@ -104,7 +104,12 @@ class RunEngines:
         if engine == self.control.governed and info is not None:  # by what this machine has time for, again
             return self._attended(open_engine(config, info, self._governor, self._shared, self._failed))
         options = colorizer_options(config, self._shared, self._failed, info)
-        return self._attended(open_colorizer(config.engine, options))
+        colorizer, kind = open_colorizer(config.engine, options), catalog.parse(engine).kind
+        adapts = kind in (*catalog.BANDS, catalog.REFERENCE.name) and isinstance(colorizer, NeuralColorizer)
+        if adapts and info is not None and info.live and not config.fixed:
+            told = "%s keeps its settings at any load: those of a run begun by --engine %s follow it"
+            log.info(told, engine, kind)
+        return self._attended(colorizer)
 
     def _tell_lack(self, engine: str) -> None:
         """Says that an engine that colors by a reference has none."""

@@ -6,6 +6,7 @@ import http.client
 import http.server
 import importlib.util
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,14 +117,18 @@ def test_a_view_that_is_chosen_is_shown(tmp_path: Path) -> None:
     source.close()
 
 
-def test_an_engine_takes_over_without_a_gap_and_a_wrong_one_changes_nothing() -> None:
-    with running() as run:
+def test_an_engine_takes_over_without_a_gap_and_a_wrong_one_changes_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.INFO), running() as run:
         status, state = run.change(engine="nir:fast")
         assert (status, state["changing"]) == (200, "nir:fast")
         wait_for(lambda: run.state()["engine"] == "nir:fast")
         wait_for(lambda: run.loop.guarded is not None and run.loop.guarded.name.startswith("nir fast"))
         assert run.state()["error"] is None
         assert run.state()["latency_ms"] > 0
+        told = "nir:fast keeps its settings at any load: those of a run begun by --engine nir follow it"
+        assert told in [record.getMessage() for record in caplog.records]
         for wanted, said in (
             ({"engine": "palette:iron"}, "did you mean palette:ironbow?"),
             ({"veiw": "raw"}, "unknown key veiw, did you mean view?"),
