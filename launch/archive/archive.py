@@ -20,7 +20,7 @@ from irchroma.engines.cache import digest_on_disk
 from irchroma.engines.errors import EngineError
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.archive.manifest import MANIFEST, Manifest
-from irchroma.launch.archive.plan import Recording, cut
+from irchroma.launch.archive.plan import Recording, cut, is_stack
 from irchroma.launch.archive.segment import FINAL, FULL, Done, Job, unwritten
 from irchroma.launch.archive.workers import Workers
 from irchroma.launch.arguments import one_line
@@ -30,7 +30,9 @@ from irchroma.stream.protocols import VideoInfo
 from irchroma.stream.sinks.files.joined_file import JOINED_PARSER, JoinedFile
 from irchroma.stream.sources.addresses import masked
 from irchroma.stream.sources.file_source import FileSource
+from irchroma.stream.sources.open_source import open_source
 from irchroma.stream.sources.packets import read_packets
+from irchroma.stream.sources.pictures.picture_source import PictureSource
 
 log = logging.getLogger(__name__)
 
@@ -337,16 +339,16 @@ class Archive:
 
 def refuse_unreadable(path: Path) -> None:
     """SourceError for what a run refuses by its headers alone: GStreamer may say nothing of it for 30 s."""
-    source = FileSource(path)
+    source = PictureSource(path) if is_stack(path) else FileSource(path)
     try:
-        source.plan()
+        _ = source.open() if isinstance(source, PictureSource) else source.plan()
     finally:
         source.close()
 
 
 def why_unread(path: Path) -> str:
     """Why a run would not color it either, in a run's words; empty where it would."""
-    source = FileSource(path)
+    source = open_source(str(path))
     try:
         source.open()
     except SourceError as error:
@@ -364,7 +366,8 @@ def join(jobs: list[Job], done: dict[int, Done], target: Path, source: Path, aud
         SinkError, SourceError: a file cannot be read or written.
     """
     first = done[jobs[0].number]
-    sink = JoinedFile(target, source if audio else None, source)
+    video = None if is_stack(source) else source
+    sink = JoinedFile(target, video if audio else None, video)
     try:
         ends_ns = max((time_ns for one in done.values() for time_ns, _ in one.times), default=0)
         info = VideoInfo(first.size, Fraction(first.rate), live=False, duration_ns=ends_ns)

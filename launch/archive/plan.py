@@ -12,6 +12,8 @@ from irchroma.stream.sources.packets import read_packets
 from irchroma.stream.sources.pictures.picture_source import SEVERAL
 
 SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".flv")
+STACKS = (".npy", ".npz", ".seq", ".csq")
+"""Recordings of counts, which are colored in one piece."""
 _KEPT = (".mp4", ".mkv")
 
 
@@ -55,7 +57,7 @@ def find_recordings(source: Path, target: Path) -> list[Recording]:
     if not source.exists():
         raise ConfigError(f"{source}: no such file or folder")
     if source.is_file():
-        if source.suffix.lower() in SEVERAL:
+        if source.suffix.lower() in SEVERAL and not is_stack(source):
             raise ConfigError(f"{source}: is no video, which an archive is of: irchroma run colors it")
         if target.is_dir():
             target /= target_name(source.name)
@@ -68,13 +70,9 @@ def find_recordings(source: Path, target: Path) -> list[Recording]:
         raise ConfigError(f"{target}: is a file; recordings of a folder need a folder")
     if target.resolve().is_relative_to(source.resolve()):
         raise ConfigError(f"{target}: lies in {source}: give another place")
-    found = [path for path in _visible(source) if path.suffix.lower() in SUFFIXES]
+    found = [path for path in _visible(source) if path.suffix.lower() in (*SUFFIXES, *STACKS)]
     if not found:
-        stacks = sum(path.suffix.lower() in SEVERAL for path in _visible(source))
-        hint = (
-            f" (irchroma run colors pictures and counts, files with those there: {stacks})" if stacks else ""
-        )
-        raise ConfigError(f"{source}: no recording in it: expected {', '.join(SUFFIXES)}{hint}")
+        raise ConfigError(f"{source}: no recording in it: expected {', '.join((*SUFFIXES, *STACKS))}")
     names = [str(path.relative_to(source).with_name(target_name(path.name))) for path in found]
     return [Recording(path, target / name, name) for path, name in zip(found, names, strict=True)]
 
@@ -82,7 +80,7 @@ def find_recordings(source: Path, target: Path) -> list[Recording]:
 def left_out(source: Path) -> str:
     """What else than recordings is in a folder, by the ends of its names: `3 .dav, 1 without an ending`."""
     others = [path.suffix.lower() for path in _visible(source)] if source.is_dir() else []
-    counts = Counter(suffix for suffix in others if suffix not in SUFFIXES)
+    counts = Counter(suffix for suffix in others if suffix not in (*SUFFIXES, *STACKS))
     return ", ".join(f"{count} {suffix or 'without an ending'}" for suffix, count in counts.most_common())
 
 
@@ -90,6 +88,11 @@ def _visible(folder: Path) -> list[Path]:
     """Its files, in its folders too, and links that lead nowhere."""
     found = sorted(path for path in folder.rglob("*") if path.is_file() or not path.exists())
     return [path for path in found if not any(p.startswith(".") for p in path.relative_to(folder).parts)]
+
+
+def is_stack(path: Path) -> bool:
+    """Whether it is a stack of pictures rather than a video."""
+    return path.suffix.lower() in STACKS
 
 
 def target_name(name: str) -> str:
@@ -109,6 +112,8 @@ def cut(path: Path, segment_s: float, overlap_s: float = 0.0, every: int = 1) ->
     Raises:
         SourceError: the file cannot be read.
     """
+    if is_stack(path):
+        return [Span(0, 0, -1)]
     packets = list(read_packets(path))
     if not packets:
         raise SourceError(f"{path}: holds no pictures")

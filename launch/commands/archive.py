@@ -44,7 +44,7 @@ _NOT_HERE = {
     *("output.segment_s", "output.keep_segments", "output.keep_days", "output.keep_gb", "output.overwrite"),
     *("output.page_token", "output.page_viewer_token", "output.page_certificate", "output.page_key"),
     *("output.page_control", "output.onvif", "output.stats", "strict"),
-    *("input.rtsp.latency_ms", "input.rtsp.transport", "input.picture_rate", "input.loop"),
+    *("input.rtsp.latency_ms", "input.rtsp.transport", "input.loop"),
     *("reconnect.stall_s", "reconnect.wait_at_start"),
 }
 """What a run has and an archive has not: cameras, pages, several files of one recording."""

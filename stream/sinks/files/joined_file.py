@@ -14,7 +14,7 @@ from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import Pixels
 from irchroma.stream.sinks.encoding.task import EncoderOptions
-from irchroma.stream.sinks.files.description import describe, finish, tell
+from irchroma.stream.sinks.files.description import Description, describe, finish, tell
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions
 from irchroma.stream.sinks.pipeline_sink import Tail
 
@@ -36,13 +36,13 @@ class JoinedFile(FileSink):
     Args:
         path: where to.
         audio_from: a file whose first audio track is kept.
-        said_by: a file whose title, place and time are kept.
+        said_by: a file whose title, place and time are kept, None for none.
     """
 
-    def __init__(self, path: Path, audio_from: Path | None, said_by: Path) -> None:
+    def __init__(self, path: Path, audio_from: Path | None, said_by: Path | None) -> None:
         options = FileSinkOptions(EncoderOptions(), audio_from=audio_from, overwrite=True)
         super().__init__(path, options)
-        self._said = describe(said_by)
+        self._said = describe(said_by) if said_by is not None else Description()
 
     def _tail(self, rate: Fraction, size: tuple[int, int]) -> Tail:
         tail = super()._tail(rate, size)

@@ -6,6 +6,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 pytest.importorskip("gi", reason="archives are read by GStreamer")
@@ -124,12 +126,26 @@ def test_numbers_that_mean_nothing_are_refused(
     assert f"{word.partition('=')[0]}: expected " in capsys.readouterr().err
 
 
-def test_a_folder_of_counts_is_told_what_colors_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_stacks_of_counts_are_recordings_colored_as_one_run_colors_them(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     source = tmp_path / "counts"
     source.mkdir()
-    (source / "night.npz").touch()
-    assert main(["archive", str(source), str(tmp_path / "out")]) == 1
-    said = "(irchroma run colors pictures and counts, files with those there: 1)"
-    assert said in capsys.readouterr().err
+    scene = np.random.default_rng(1).integers(8000, 8500, (12, 64, 96), np.uint16)
+    np.savez(source / "night.npz", counts=scene)
+    (source / "torn.npz").write_bytes(b"no zip")
+    words = ["--engine", "palette:lava", "--rate", "10", "--quiet"]
+    assert main(["archive", str(source), str(tmp_path / "out"), *words, "--workers", "1"]) == 1
+    said = capfd.readouterr().err
+    assert said.count("torn.npz is no array of numpy") == 2, "in the log and at the end, and not tried thrice"
+    assert "left out" not in said
+    one, whole = tmp_path / "out" / "night.npz.mkv", tmp_path / "one.mkv"
+    assert main(["run", str(source / "night.npz"), "--to", str(whole), *words, "--fixed"]) == 0
+    shown = [
+        [(frame.time, frame.to_ndarray(format="rgb24")) for frame in file.decode(video=0)]
+        for file in (av.open(str(one)), av.open(str(whole)))
+    ]
+    assert [len(pictures) for pictures in shown] == [12, 12]
+    for (time, ours), (time_of_run, theirs) in zip(*shown, strict=True):
+        assert time == time_of_run
+        assert np.array_equal(ours, theirs)

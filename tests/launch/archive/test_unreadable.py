@@ -75,10 +75,10 @@ def test_a_link_to_a_recording_that_is_gone_is_one_to_be_reported(tmp_path: Path
     assert [one.name for one in found] == ["a.mp4", "b.mp4"]
 
 
-def test_a_stack_of_counts_is_no_video_and_is_said_to_be_for_a_run(tmp_path: Path) -> None:
-    (tmp_path / "b.npz").write_bytes(b"x")
+def test_pages_of_a_picture_are_no_recording_and_are_said_to_be_for_a_run(tmp_path: Path) -> None:
+    (tmp_path / "b.tif").write_bytes(b"x")
     with pytest.raises(ConfigError, match="irchroma run colors it"):
-        find_recordings(tmp_path / "b.npz", tmp_path / "out.mkv")
+        find_recordings(tmp_path / "b.tif", tmp_path / "out.mkv")
 
 
 def test_hidden_files_are_no_recordings_of_a_folder(tmp_path: Path) -> None:
