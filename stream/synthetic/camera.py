@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cached_property, lru_cache
 
 import cv2
@@ -174,11 +175,25 @@ class SyntheticCamera:
         return Look(time_s, (float(x), float(y)))
 
 
-@lru_cache(maxsize=3)
 def _scene(
     size: tuple[int, int], seed: int, night: bool, people: int, vehicles: int, margin: int
 ) -> SyntheticScene:
-    """Scenes take seconds to draw, and are the same for the same arguments."""
+    """Scenes take seconds to draw, and are the same for the same arguments.
+
+    One is drawn at a time: of a dozen cameras that began together on a busy machine ten had no picture after
+    a minute, and cameras of one scene each drew it.
+    """
+    with _drawing:
+        return _drawn_scene(size, seed, night, people, vehicles, margin)
+
+
+_drawing = threading.Lock()
+
+
+@lru_cache(maxsize=3)
+def _drawn_scene(
+    size: tuple[int, int], seed: int, night: bool, people: int, vehicles: int, margin: int
+) -> SyntheticScene:
     return SyntheticScene(size, seed, night=night, people=people, vehicles=vehicles, margin=margin)
 
 

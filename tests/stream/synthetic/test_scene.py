@@ -1,5 +1,7 @@
 """The parts of which synthetic scenes are made."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -140,3 +142,10 @@ def test_a_camera_keeps_its_scene_however_many_others_there_are() -> None:
     cameras = [SyntheticCamera(parse_test_address(f"test:nir?size=64x48&seed={seed}")) for seed in range(5)]
     first = [camera._scene(0) for camera in cameras]
     assert all(camera._scene(1) is scene for camera, scene in zip(cameras, first, strict=True))
+
+
+def test_cameras_that_begin_together_draw_the_scene_that_they_share_once() -> None:
+    with ThreadPoolExecutor(6) as threads:
+        cameras = [SyntheticCamera(parse_test_address("test:nir?size=64x48&seed=77")) for _ in range(6)]
+        scenes = list(threads.map(lambda camera: camera._scene(0), cameras))
+    assert len({id(scene) for scene in scenes}) == 1
