@@ -242,5 +242,5 @@ def test_a_camera_with_telemetry_rows_is_calibrated_by_its_layout(
     other = "test:thermal?size=320x256&frames=20"
     assert main(["calibrate", "nuc", other, "--out", str(tmp_path / "small.toml")]) == 1
     assert "a camera of 64x48 pixels, the recording of 320x256" in capsys.readouterr().err
-    assert main(["calibrate", "nuc", other, "--seconds", "nan", "--out", str(tmp_path / "n.toml")]) == 1
+    assert main(["calibrate", "nuc", other, "--seconds", "-1", "--out", str(tmp_path / "n.toml")]) == 1
     assert "--seconds must be 0" in capsys.readouterr().err
