@@ -22,8 +22,8 @@ from irchroma.calibration.errors import CalibrationError
 from irchroma.engines import catalog
 from irchroma.engines.measures import metrics
 from irchroma.engines.measures.metrics import Scores
+from irchroma.engines.network.confidence import Said, Trust, WatchedNetwork, with_trust
 from irchroma.engines.network.network import NetworkOptions
-from irchroma.engines.network.trust import Said, Trust, WatchedNetwork, with_trust
 from irchroma.engines.network.tuning import Correction, Regression, tuned, with_tone
 from irchroma.engines.network.weight_storage import load, save
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions

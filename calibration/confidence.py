@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.calibration.errors import CalibrationError
-from irchroma.engines.network.trust import MOST_STRANGE, Said, Strangeness, Trust, WatchedNetwork
+from irchroma.engines.network.confidence import MOST_STRANGE, Said, Strangeness, Trust, WatchedNetwork
 from irchroma.engines.recolor.recoloring import SURE, UNSURE
 from irchroma.engines.recolor.work_picture import padded, reduced, work_size
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.recolor.band import BandLook
 from irchroma.engines.recolor.base_tone import ToneOptions
-from irchroma.engines.recolor.look import BandLook
 
 WEIGHTS = Path(__file__).parent / "weights"
 SIZES = ("fast", "best")

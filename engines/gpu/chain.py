@@ -33,10 +33,10 @@ from irchroma.engines.gpu.steps.temporal import (
     place_of,
 )
 from irchroma.engines.neural.options import NeuralPicture
-from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor.band import BandLook
 from irchroma.engines.recolor.recoloring import RecolorOptions
 from irchroma.engines.recolor.work_picture import STRIDE_PX
-from irchroma.engines.reference.laid import Laying
+from irchroma.engines.reference.overlay import Laying
 from irchroma.engines.temporal import gain
 from irchroma.engines.temporal.memory import Observation
 from irchroma.engines.temporal.motion import SMALLEST_PX

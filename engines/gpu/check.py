@@ -11,7 +11,7 @@ from irchroma.engines.gpu.device import Device, DeviceArray, Workspace
 from irchroma.engines.gpu.frames.motion import DeviceSearch
 from irchroma.engines.gpu.steps.i420 import Layout
 from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps
-from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor.band import BandLook
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 from irchroma.engines.temporal.motion import pixel_grid
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.network.confidence import Head, Said
 from irchroma.engines.network.network import Tensor
-from irchroma.engines.network.trust import Head, Said
 from irchroma.engines.network.weight_storage import library
 
 PREFIX = "tuned_"

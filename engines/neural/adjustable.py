@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError
-from irchroma.engines.network.ahead import open_kept
 from irchroma.engines.network.eight_bit.twins import weights_for
 from irchroma.engines.network.network import Network, NetworkOptions, Tensor, open_network
+from irchroma.engines.network.preload import open_kept
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.deferred_picture import DeferredPicture

@@ -19,8 +19,8 @@ from irchroma.engines.network.network import Network, NetworkOptions, open_graph
 from irchroma.engines.network.record import require_match
 from irchroma.engines.network.sharing import NetworkSeat
 from irchroma.engines.neural import people
-from irchroma.engines.neural.beside import Answer, CallsInOrder, ColorBeside
-from irchroma.engines.neural.carried import CarriedModels
+from irchroma.engines.neural.background import Answer, CallsInOrder, ColorBeside
+from irchroma.engines.neural.carried_models import CarriedModels
 from irchroma.engines.neural.deferred_picture import DeferredPicture, InFlight
 from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork, by_reference
 from irchroma.engines.neural.given_picture import OpenGraph, checked_strength

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.neural import people
-from irchroma.engines.neural.beside import Answer
+from irchroma.engines.neural.background import Answer
 from irchroma.engines.neural.given_picture import Known
 from irchroma.engines.recolor import color_space
 from irchroma.engines.recolor.recoloring import Models, Recoloring
-from irchroma.engines.reference.laid import Scenery
+from irchroma.engines.reference.overlay import Scenery
 from irchroma.engines.temporal.memory import Observation
 
 Luma = NDArray[np.uint8]

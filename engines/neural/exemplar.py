@@ -17,8 +17,8 @@ from irchroma.engines.network.sharing import NetworkSeat
 from irchroma.engines.neural.given_picture import Encoded, GivenPicture, OpenGraph
 from irchroma.engines.neural.tokens import CELL_PX, places
 from irchroma.engines.recolor import guided
-from irchroma.engines.recolor.look import Unsure
-from irchroma.engines.reference.shown import Light, Own, Taken, shown_of
+from irchroma.engines.recolor.band import Unsure
+from irchroma.engines.reference.visible_parts import Light, Own, Taken, shown_of
 
 CONTENT = 0.3
 """Share of what the network matches by content alone, where geometry has not found the scene: all of it takes

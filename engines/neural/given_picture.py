@@ -15,14 +15,14 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.network.network import Graph, NetworkOptions, Tensor, open_graph
 from irchroma.engines.neural.tokens import CELL_PX, encode, encoded_size
-from irchroma.engines.recolor.look import Unsure
+from irchroma.engines.recolor.band import Unsure
 from irchroma.engines.recolor.recoloring import Recoloring
-from irchroma.engines.reference.laid import in_calm_colors
 from irchroma.engines.reference.mood import Mood, MoodOverFrames, Plane
+from irchroma.engines.reference.overlay import in_calm_colors
 from irchroma.engines.reference.pictures import Reference
 from irchroma.engines.reference.placing import Placing
-from irchroma.engines.reference.shown import Light
 from irchroma.engines.reference.steering import FADE_S
+from irchroma.engines.reference.visible_parts import Light
 
 STRONGEST = 2.0
 """Strength beyond 1 is for moods, which are small, and for what is held back of the scene's own picture."""

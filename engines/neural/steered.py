@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.recolor.work_picture import at_size
-from irchroma.engines.reference.laid import Scenery
+from irchroma.engines.reference.overlay import Scenery
 from irchroma.engines.reference.steering import BELIEVED_PX, ReferenceSteering
 from irchroma.engines.temporal.memory import Observation
 from irchroma.engines.temporal.motion import MOVING_CAMERA, move

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.recolor import color_space, decided, fog, guided, heat, neutral, night, shade
+from irchroma.engines.recolor import ambiguous, color_space, fog, guided, heat, neutral, night, shade
+from irchroma.engines.recolor.band import BandLook, Unsure
 from irchroma.engines.recolor.base_tone import base_tone, mean_square
 from irchroma.engines.recolor.color_space import Scalar
-from irchroma.engines.recolor.look import BandLook, Unsure
 from irchroma.engines.recolor.smooth_places import lead_by_smooth_places
 
 Mode = Literal["full", "chroma"]
@@ -288,15 +288,15 @@ class Recoloring:
             unknown = look.unknown(guide, options.instead, said)
             _mix(tone, unknown[0], np.clip(share, 0.0, 1.0, out=share))
         if look.unmixed:
-            decided.unmix(tone, cb, cr)
-            decided.out_of_olive(tone, cb, cr, guide)
+            ambiguous.unmix(tone, cb, cr)
+            ambiguous.out_of_olive(tone, cb, cr, guide)
         if mixed:
             _mix(cb, unknown[1], share)
             _mix(cr, unknown[2], share)
         if look.shade is not None:
             shade.out_of_teal(tone, cb, cr, look.shade)
         if look.decided:
-            decided.decide(tone, cb, cr, guide)
+            ambiguous.decide(tone, cb, cr, guide)
         return tone, cb, cr
 
     def _chroma(

@@ -21,11 +21,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.reference.wishes import CHOSEN, SKY, VEGETATION, WISHED, Material, Wishes
+from irchroma.engines.reference.influence import CHOSEN, SKY, VEGETATION, WISHED, Material, Wishes
 
 Plane = NDArray[np.float32]
 Chroma = NDArray[np.complex64]
-"""Cb + i Cr, BT.601 full range; its angle is the hue, see `wishes`."""
+"""Cb + i Cr, BT.601 full range; its angle is the hue, see `influence`."""
 
 GOLDEN, PLAIN_SKY, OVER_GROUND = (152.0, 260.0), 0.2, (0.06, 0.14)
 """Hues of a named picture's leaves, golden ones too; deviation of Y' of a plain sky of whatever color, and by

@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineOptionError
-from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor.band import BandLook
 from irchroma.engines.recolor.recoloring import SURE
 from irchroma.engines.reference import registration, structure
 from irchroma.engines.reference.foreground import ForegroundMarker
-from irchroma.engines.reference.laid import Laid, Laying, Scenery, by_steady_light, in_calm_colors
+from irchroma.engines.reference.overlay import Laid, Laying, Scenery, by_steady_light, in_calm_colors
 from irchroma.engines.reference.pictures import AUTO, Reference, load_references
-from irchroma.engines.reference.shown import Taken, kept, shown_alone
-from irchroma.engines.reference.worth import Compared
+from irchroma.engines.reference.preference import Compared
+from irchroma.engines.reference.visible_parts import Taken, kept, shown_alone
 
 Plane = NDArray[np.float32]
 Luma = NDArray[np.uint8]

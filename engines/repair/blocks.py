@@ -5,8 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from irchroma.engines.repair.mask import Mask
-from irchroma.engines.repair.walls import (
+from irchroma.engines.repair.block_steps import (
     BLOCK_PX,
     FEWEST_BLOCKS,
     Blocks,
@@ -15,6 +14,7 @@ from irchroma.engines.repair.walls import (
     block_means,
     new_damage,
 )
+from irchroma.engines.repair.mask import Mask
 
 RUN_SHARE, STRAY_SHARE = 0.97, 0.1
 """Of a row of blocks that is copied; of the blocks beside the copied rows, that may stand still too."""

@@ -12,9 +12,9 @@ from typing import cast
 import cv2
 import numpy as np
 
+from irchroma.engines.repair.block_steps import BLOCK_PX, Blocks, Luma, Plane, block_means
 from irchroma.engines.repair.carrying import continued, small_picture
 from irchroma.engines.repair.mask import Mask
-from irchroma.engines.repair.walls import BLOCK_PX, Blocks, Luma, Plane, block_means
 from irchroma.engines.temporal.motion import MotionEstimator, pixel_grid
 
 CHANGED_LEVELS = 5.0

@@ -1,19 +1,19 @@
 """What a damaged stream's frames need: what is restored of them, what is to be filled in, what is in doubt.
 
-Three look at each frame: what is plainly wrong in the picture itself is to be filled in (`damaged`), what its
-decoder has made up, as it says, is restored and followed (`restoring`), and what has changed in it since is
-in doubt (`doubt`). What is restored is not filled in.
+Three look at each frame: what is plainly wrong in the picture itself is to be filled in (`damaged_blocks`),
+what its decoder has made up, as it says, is restored and followed (`restoring`), and what has changed in it
+since is in doubt (`doubt`). What is restored is not filled in.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from irchroma.engines.repair.damaged import DamagedBlocks
+from irchroma.engines.repair.block_steps import Luma
+from irchroma.engines.repair.damaged_blocks import DamagedBlocks
 from irchroma.engines.repair.doubt import Doubt
 from irchroma.engines.repair.mask import Mask
 from irchroma.engines.repair.restoring import Restorer
-from irchroma.engines.repair.walls import Luma
 
 
 @dataclass(frozen=True, slots=True)

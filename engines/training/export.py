@@ -19,7 +19,7 @@ from torch import nn
 
 from irchroma.engines.cache import replaced
 from irchroma.engines.errors import EngineError, EngineUnavailable
-from irchroma.engines.network.trust import with_trust_of
+from irchroma.engines.network.confidence import with_trust_of
 from irchroma.engines.network.weight_storage import load, narrow_weights, save, widen_weights
 from irchroma.engines.training.coloring_network import ColorAt, ColorNetwork
 from irchroma.engines.training.encoder import ScaledConv

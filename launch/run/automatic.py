@@ -27,7 +27,7 @@ from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.speed import pace
 from irchroma.engines.neural.speed.ladder import Rung, ladder
 from irchroma.engines.neural.speed.load_control import LoadController
-from irchroma.engines.neural.speed.used import UseMeter
+from irchroma.engines.neural.speed.measured_use import UseMeter
 from irchroma.engines.processor import in_thread
 from irchroma.launch.config import ConfigError, dotted_keys, load_toml
 from irchroma.launch.run.machine_settings import (

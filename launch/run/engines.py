@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from irchroma.engines import catalog
 from irchroma.engines.choice import ColorizerOptions, DeviceWish, FailedRuntimes, open_colorizer
-from irchroma.engines.network import ahead
+from irchroma.engines.network import preload
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralColorizer
@@ -90,7 +90,7 @@ class RunEngines:
             name = catalog.parse(name).kind if self._governor.sizes_too else name
             self.control.engine_is(name, band, governed=True)
         self._tell_lack(name)
-        ahead.let_go()  # another engine, or a GPU, needs none of it
+        preload.let_go()  # another engine, or a GPU, needs none of it
         if colorizer.synthetic:
             self.watch.prepare()
         if self.auto is not None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from irchroma.engines import catalog
 from irchroma.engines.cache import write_atomically
-from irchroma.engines.network import ahead
+from irchroma.engines.network import preload
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.processor import usable_cores
 from irchroma.launch.run.process import LOADS
@@ -80,7 +80,7 @@ def _openvino(config: RunConfig) -> None:
         return
     told = json.loads(place.read_text("utf-8"))
     options = replace(config.neural.network, **told["options"])
-    ahead.open_ahead(Path(told["network"]), options, tuple(int(number) for number in told["shape"]))
+    preload.open_ahead(Path(told["network"]), options, tuple(int(number) for number in told["shape"]))
 
 
 def _numpy(others: list[threading.Thread]) -> None:

@@ -22,7 +22,7 @@ from irchroma.launch.run.settings.options import RunConfig
 from irchroma.launch.run.settings.passwords import page_token
 from irchroma.stream.errors import SinkError
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoding.haste import HURRIED_WORK, hurried
+from irchroma.stream.sinks.encoding.encoder_effort import HURRIED_WORK, hurried
 from irchroma.stream.sinks.encoding.task import ASSUMED_RATE
 from irchroma.stream.sinks.http.access import Access
 from irchroma.stream.sinks.listening import may_listen

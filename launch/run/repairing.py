@@ -16,7 +16,7 @@ from irchroma.calibration.burn_in import BurnInFinder
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.repair.carrying import Pixels
 from irchroma.engines.repair.filling import FillOptions
-from irchroma.engines.repair.lost import LostBlocks
+from irchroma.engines.repair.lost_blocks import LostBlocks
 from irchroma.engines.repair.mask import FrameMasks, Mask, MaskError, NamedMasks, read_mask, require_some
 from irchroma.engines.repair.repairer import RepairOptions, VideoRepair
 from irchroma.engines.repair.stream_damage import StreamDamage

@@ -15,7 +15,7 @@ from irchroma.engines import catalog
 from irchroma.engines.choice import ColorizerOptions, check_colorizer, open_colorizer
 from irchroma.engines.network.network import GPU_ONLY, NetworkOptions
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
-from irchroma.engines.recolor.look import Unsure
+from irchroma.engines.recolor.band import Unsure
 from irchroma.engines.recolor.recoloring import Mode, RecolorOptions
 from irchroma.engines.reference.pictures import AUTO
 from irchroma.engines.retrieval import features

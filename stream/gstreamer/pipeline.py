@@ -9,9 +9,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from irchroma.stream.awake import awake_s
 from irchroma.stream.gstreamer.door import EndOfStream, GstFailure, failure_of, modules
 from irchroma.stream.gstreamer.sample import Caps, Sample, buffer_of, caps_of, copied
+from irchroma.stream.running_time import awake_s
 
 _SLICE_NS = 50_000_000  # how long a pull sleeps before it looks at the bus again
 

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream.loop.attended import AttendedEngine, Deadlines, Ticket, close_quietly
+from irchroma.stream.loop.interruptible import AttendedEngine, Deadlines, Ticket, close_quietly
 from irchroma.stream.loop.threads import feed_thread
 from irchroma.stream.protocols import Colored, Colorizer
 

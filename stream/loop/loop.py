@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from irchroma.stream.errors import SourceError, StreamError
 from irchroma.stream.frame import UNKNOWN_NS, Frame
-from irchroma.stream.loop.attended import Deadlines
 from irchroma.stream.loop.composing import ComposingThread, Silence
 from irchroma.stream.loop.guarded import GuardedColorizer, StoppedEarly, lasts
+from irchroma.stream.loop.interruptible import Deadlines
 from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.loop.raw_keeper import RawKeeper
 from irchroma.stream.loop.reader import ReconnectOptions, SourceReader

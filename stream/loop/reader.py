@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from irchroma.stream.awake import awake_s
 from irchroma.stream.errors import SourceError, SourceRefused, StreamError, StreamOptionError
 from irchroma.stream.frame import Frame
 from irchroma.stream.loop.threads import OwnTime, Ring, RingClosed, feed_thread
 from irchroma.stream.protocols import FrameSource, VideoInfo
+from irchroma.stream.running_time import awake_s
 
 log = logging.getLogger(__name__)
 

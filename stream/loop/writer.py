@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeVar, cast
 
-from irchroma.stream.awake import awake_s
 from irchroma.stream.errors import SinkError
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.loop.latency import LatencyMeter
 from irchroma.stream.loop.threads import OwnTime, Ring, RingClosed, feed_thread
 from irchroma.stream.picture.picture import Picture
 from irchroma.stream.protocols import FrameSink, VideoInfo
+from irchroma.stream.running_time import awake_s
 
 log = logging.getLogger(__name__)
 _Answer = TypeVar("_Answer")

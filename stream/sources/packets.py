@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream.awake import awake_s
 from irchroma.stream.errors import SourceError, StreamError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.door import EndOfStream, structure_of
 from irchroma.stream.gstreamer.pipeline import Pipeline, add_branch
 from irchroma.stream.media.container import picture_reader_of, read_promise
+from irchroma.stream.running_time import awake_s
 
 _WAIT_S = 30.0
 _CODED = (

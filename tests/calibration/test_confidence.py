@@ -5,7 +5,7 @@ import pytest
 
 from irchroma.calibration.confidence import ERROR_SCALE, Places, calibrate, logistic
 from irchroma.calibration.errors import CalibrationError
-from irchroma.engines.network.trust import MOST_STRANGE
+from irchroma.engines.network.confidence import MOST_STRANGE
 
 CHANNELS, MEANS = 6, 10
 

@@ -9,11 +9,12 @@ import numpy as np
 
 from irchroma.engines.gpu.device import DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
-from irchroma.engines.gpu.steps.believed import believed, between
+from irchroma.engines.gpu.steps.confidence import believed, between
 from irchroma.engines.gpu.steps.filters import Fit, Night, Windows, half_of, shrink, sizes
 from irchroma.engines.gpu.steps.i420 import Layout, packed_arguments
 from irchroma.engines.gpu.steps.scenery import Behind, behind_steps, behind_video_steps
 from irchroma.engines.recolor import color_space, neutral, night, recoloring
+from irchroma.engines.recolor.band import BandLook
 from irchroma.engines.recolor.base_tone import (
     CALM,
     CURVED,
@@ -33,7 +34,6 @@ from irchroma.engines.recolor.base_tone import (
     near_radius_px,
     sharp_in,
 )
-from irchroma.engines.recolor.look import BandLook
 from irchroma.engines.recolor.recoloring import RecolorOptions
 
 VIDEO_ROWS = 4

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from irchroma.engines.gpu.device import Block, DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
-from irchroma.engines.gpu.steps.believed import unknown
+from irchroma.engines.gpu.steps.confidence import unknown
 from irchroma.engines.gpu.steps.filters import half_of
 from irchroma.engines.gpu.steps.i420 import Layout, packed_arguments, packed_bytes
+from irchroma.engines.recolor.band import BandLook
 from irchroma.engines.recolor.color_space import rgb_to_video_in_1024ths
-from irchroma.engines.recolor.look import BandLook
 from irchroma.engines.recolor.recoloring import SURE, UNSURE, RecolorOptions
-from irchroma.engines.reference.laid import Laid, Laying, detail_radius_px
+from irchroma.engines.reference.overlay import Laid, Laying, detail_radius_px
 
 
 class LaidLayout(Block):

@@ -25,7 +25,7 @@ import numpy as np
 
 from irchroma.engines.cache import digest_of
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
-from irchroma.engines.network import trust
+from irchroma.engines.network import confidence
 from irchroma.engines.network.eight_bit.verification import packed, picture
 from irchroma.engines.network.network import Tensor
 from irchroma.engines.network.record import ANSWER_KEY, RECORD_KEY, NetworkRecord, read_record
@@ -166,7 +166,7 @@ class Quantizer:
         made.producer_name, made.producer_version = "irchroma", ""
         del made.metadata_props[:]
         for entry in self._model.metadata_props:
-            if entry.key == trust.LOGIT_KEY:
+            if entry.key == confidence.LOGIT_KEY:
                 _note(made, entry.key, entry.value)
         if self.precision == "int8":
             with_answer(made)
@@ -223,7 +223,7 @@ def base_hash(source: Path) -> str:
     """SHA-256 of a float network's weights but those of its confidence, in hexadecimal."""
     helper, known = _library("onnx").numpy_helper, hashlib.sha256()
     for tensor in sorted(widen_weights(load(source)).graph.initializer, key=lambda one: str(one.name)):
-        if not tensor.name.startswith(trust.PREFIX):
+        if not tensor.name.startswith(confidence.PREFIX):
             known.update(tensor.name.encode() + helper.to_array(tensor).astype(np.float32).tobytes())
     return known.hexdigest()
 
@@ -248,7 +248,7 @@ def renew(twin: Path, source: Path) -> bool:
         raise EngineOptionError(
             f"{twin.name} was made of other weights than {source.name}: make it anew, irchroma engines twins"
         )
-    model = trust.with_trust_of(load(twin), widen_weights(load(source)))
+    model = confidence.with_trust_of(load(twin), widen_weights(load(source)))
     _note(model, RECORD_KEY, replace(record, source_sha256=now).as_json())
     _library("onnx").checker.check_model(model)
     save(model, twin)
@@ -290,7 +290,7 @@ def _round_inputs_alone(model: Any) -> None:
         return name
 
     for node in graph.node:
-        if node.op_type in SUMS or node.name.startswith(trust.PREFIX):
+        if node.op_type in SUMS or node.name.startswith(confidence.PREFIX):
             node.input[:] = [unrounded(name) for name in node.input]
         elif node.op_type == "Conv" and node.input[1] in stored:
             node.input[0] = unrounded(node.input[0])

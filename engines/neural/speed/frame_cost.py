@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.network.network import Tensor
-from irchroma.engines.neural.carried import MOST_CARRIED
+from irchroma.engines.neural.carried_models import MOST_CARRIED
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor.recoloring import halves
 from irchroma.engines.recolor.work_picture import work_size

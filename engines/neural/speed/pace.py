@@ -21,15 +21,15 @@ from pathlib import Path
 import numpy as np
 
 from irchroma.engines import catalog
-from irchroma.engines.network.ahead import keep, open_kept
 from irchroma.engines.network.eight_bit.twins import gain, settled, weights_for
 from irchroma.engines.network.network import NetworkOptions, machine_key
+from irchroma.engines.network.preload import keep, open_kept
 from irchroma.engines.network.sharing import SharedPool
-from irchroma.engines.neural.carried import MOST_CARRIED
+from irchroma.engines.neural.carried_models import MOST_CARRIED
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.speed.frame_cost import MEASURED, SEEN_PX, frame_cost
 from irchroma.engines.neural.speed.ladder import Rung
-from irchroma.engines.neural.speed.used import UseMeter, read_used
+from irchroma.engines.neural.speed.measured_use import UseMeter, read_used
 from irchroma.engines.neural.steered import steered_every
 from irchroma.engines.processor import giving_way, usable_cores
 from irchroma.engines.recolor.work_picture import padded, work_size

@@ -28,9 +28,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from irchroma.engines.errors import EngineOptionError
+from irchroma.engines.network.confidence import Head
 from irchroma.engines.network.eight_bit.quantization import WEIGHT_LEVELS, with_answer
 from irchroma.engines.network.torch_runtime import OPERATORS, READ_BY_HOST, attribute_of, tensor_of
-from irchroma.engines.network.trust import Head
 from irchroma.engines.network.weight_storage import library, load, save, widen_weights
 
 Luma = NDArray[np.uint8]

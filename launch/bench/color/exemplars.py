@@ -35,7 +35,7 @@ from irchroma.engines.neural.given_picture import STRONGEST, GivenPicture
 from irchroma.engines.neural.options import NeuralOptions
 from irchroma.engines.recolor.color_space import lab_to_rgb, luma_to_rgb, rgb_to_lab, rgb_to_ycc
 from irchroma.engines.reference.pictures import AUTO, Reference, is_gray
-from irchroma.engines.reference.shown import Light
+from irchroma.engines.reference.visible_parts import Light
 from irchroma.launch.bench.child import json_of
 from irchroma.launch.bench.speed.cpu import MASKS
 from irchroma.launch.measured import finite, spread, write_json

@@ -9,8 +9,8 @@ from pathlib import Path
 from irchroma.calibration.bad_pixels import BadPixelFinder
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.recordings import read_frames
-from irchroma.launch.commands.calibrate.begun import add_camera, begun_profile
 from irchroma.launch.commands.calibrate.overview import draw_bad_pixels, told
+from irchroma.launch.commands.calibrate.sensor_profile import add_camera, begun_profile
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.picture_files import write_rgb
 from irchroma.stream.sensor.profile import (

@@ -16,7 +16,7 @@ from irchroma.calibration.recordings import read_frames
 from irchroma.engines.network.record import NetworkRecord, with_record
 from irchroma.engines.network.tuning import TUNED
 from irchroma.engines.network.weight_storage import save
-from irchroma.launch.commands.calibrate.tuned import add_network_arguments, asked_network
+from irchroma.launch.commands.calibrate.tuned_network import add_network_arguments, asked_network
 from irchroma.launch.measured import finite, write_json
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.coloring import luma_of

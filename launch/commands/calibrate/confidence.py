@@ -15,10 +15,10 @@ from irchroma.calibration.errors import CalibrationError
 from irchroma.engines import catalog
 from irchroma.engines.measures.metrics import taken_by_day
 from irchroma.engines.measures.natural_truth import natural
-from irchroma.engines.network.trust import WatchedNetwork, with_trust
+from irchroma.engines.network.confidence import WatchedNetwork, with_trust
 from irchroma.engines.network.weight_storage import load, save
 from irchroma.engines.recolor.color_space import rgb_to_luma
-from irchroma.launch.commands.calibrate.tuned import add_network_arguments, asked_network
+from irchroma.launch.commands.calibrate.tuned_network import add_network_arguments, asked_network
 from irchroma.launch.measured import write_json
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.coloring import read_luma_pair

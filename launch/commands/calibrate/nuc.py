@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from irchroma.calibration.errors import CalibrationError
 from irchroma.calibration.recordings import read_frames
 from irchroma.calibration.uniformity import Uniformity, from_scene, is_uniform, one_point, two_point
-from irchroma.launch.commands.calibrate.begun import add_camera, begun_profile
 from irchroma.launch.commands.calibrate.overview import draw_uniformity, told
+from irchroma.launch.commands.calibrate.sensor_profile import add_camera, begun_profile
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.picture_files import write_rgb
 from irchroma.stream.sensor.correction import Correction

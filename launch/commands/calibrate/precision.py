@@ -27,7 +27,7 @@ from irchroma.calibration.recordings import InfraredFrames, gather
 from irchroma.engines.network.eight_bit.quantization import PRECISIONS
 from irchroma.engines.network.eight_bit.twins import in_turns
 from irchroma.engines.network.network import Network, NetworkOptions, open_network
-from irchroma.launch.commands.calibrate.tuned import add_network_arguments, asked_network
+from irchroma.launch.commands.calibrate.tuned_network import add_network_arguments, asked_network
 from irchroma.launch.measured import write_json
 from irchroma.launch.progress import Progress
 from irchroma.launch.stills.coloring import read_luma_pair

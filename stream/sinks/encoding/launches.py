@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.cuda_memory import TO_DEVICE
-from irchroma.stream.sinks.encoding.haste import usable_cores
+from irchroma.stream.sinks.encoding.encoder_effort import usable_cores
 from irchroma.stream.sinks.encoding.task import EncoderTask
 
 

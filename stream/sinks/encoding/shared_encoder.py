@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from irchroma.stream.awake import awake_s, waited
 from irchroma.stream.errors import StreamError
 from irchroma.stream.gstreamer import door
 from irchroma.stream.gstreamer.cuda_memory import FEATURE, CudaSource
@@ -17,6 +16,7 @@ from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.gstreamer.sample import Unit, unit_of
 from irchroma.stream.picture.picture import OnDevice, Picture
 from irchroma.stream.protocols import Pixels
+from irchroma.stream.running_time import awake_s, waited
 from irchroma.stream.sinks.encoding.encoders import choose_encoder
 from irchroma.stream.sinks.encoding.i420_packer import Yuv420Packer, appsrc_of, caps_text
 from irchroma.stream.sinks.encoding.task import Codec, EncoderTask

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from irchroma.stream.awake import awake_s
 from irchroma.stream.errors import StreamError
 from irchroma.stream.frame import SOUND_HZ, Sound
 from irchroma.stream.gstreamer import door
@@ -18,6 +17,7 @@ from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.media.container import read_promise, reader_of
 from irchroma.stream.remarks import remark
+from irchroma.stream.running_time import awake_s
 from irchroma.stream.sinks.files.audio_track import ENCODERS, sound_of
 
 _PADDING = {"audio/mpeg": 1024, "audio/x-opus": 312}

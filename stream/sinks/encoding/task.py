@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Literal
 
 from irchroma.stream.errors import StreamOptionError
-from irchroma.stream.sinks.encoding.haste import hurried
+from irchroma.stream.sinks.encoding.encoder_effort import hurried
 from irchroma.stream.sinks.encoding.i420_packer import SQUARE
 
 Codec = Literal["h264", "h265", "vp8", "vp9"]
@@ -77,7 +77,7 @@ class EncoderTask:
 
     @property
     def hurried(self) -> bool:
-        """Live or paced, and much for this machine; see `haste`."""
+        """Live or paced, and much for this machine; see `encoder_effort`."""
         rate = self.rate or ASSUMED_RATE
         return (self.live or self.paced) and hurried(self.size, rate, self.options.threads)
 

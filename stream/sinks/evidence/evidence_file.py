@@ -13,7 +13,7 @@ from typing import Any
 from irchroma.stream.media.matroska import Head, Packet, Track, cluster_head, cues, simple_block, text_block
 from irchroma.stream.sinks.evidence import ledger
 from irchroma.stream.sinks.evidence.signing import Signer, fingerprint
-from irchroma.stream.sinks.files.held import Place
+from irchroma.stream.sinks.files.exclusive import Place
 
 COLOR, RAW, FACTS, SOUND = 1, 2, 3, 4
 """Track numbers."""

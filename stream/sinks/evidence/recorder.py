@@ -12,11 +12,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from irchroma.stream.awake import awake_s
 from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer.door import structure_of
 from irchroma.stream.media.matroska import Track
 from irchroma.stream.remarks import remark
+from irchroma.stream.running_time import awake_s
 from irchroma.stream.sinks.encoding.sound import FileSound
 from irchroma.stream.sinks.encoding.task import EncoderOptions
 from irchroma.stream.sinks.evidence.evidence_file import (

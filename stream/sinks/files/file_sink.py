@@ -22,7 +22,7 @@ from irchroma.stream.sinks.encoding.sound import LiveSound, open_sound
 from irchroma.stream.sinks.encoding.task import Codec, EncoderOptions, EncoderTask
 from irchroma.stream.sinks.files.audio_track import AudioTrack, open_audio
 from irchroma.stream.sinks.files.description import date
-from irchroma.stream.sinks.files.held import Place, hold
+from irchroma.stream.sinks.files.exclusive import Place, hold
 from irchroma.stream.sinks.files.lossless import LosslessPacker, encoder_for, kind_of
 from irchroma.stream.sinks.files.mp4_repair import close_gaps, delay_mp4, head_of, refragment
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail, check_size

@@ -19,7 +19,7 @@ from irchroma.stream.sinks.encoding.encoders import codec_for
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.encoding.sound import LiveSound, open_sound
 from irchroma.stream.sinks.encoding.task import EncoderOptions, EncoderTask
-from irchroma.stream.sinks.files.held import hold
+from irchroma.stream.sinks.files.exclusive import hold
 from irchroma.stream.sinks.pipeline_sink import PipelineSink, Tail
 
 PLAYLIST = "live.m3u8"

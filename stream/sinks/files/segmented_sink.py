@@ -11,10 +11,10 @@ from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
 
-from irchroma.stream.awake import waited
 from irchroma.stream.errors import NO_ROOM, SinkError, StreamOptionError
 from irchroma.stream.protocols import Pixels, VideoInfo
 from irchroma.stream.remarks import remark
+from irchroma.stream.running_time import waited
 from irchroma.stream.sinks.files.bitstream_file import BitstreamFile
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions, check_room_beside
 from irchroma.stream.sinks.files.retention import Retention, facts_of

@@ -20,7 +20,7 @@ from irchroma.engines.network.network import RUNTIMES, NetworkOptions, installed
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural import adjustable
 from irchroma.engines.neural.adjustable import AdjustableColorizer
-from irchroma.engines.neural.beside import ColorBeside
+from irchroma.engines.neural.background import ColorBeside
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.speed.ladder import CHEAPER, MEASURED, Rung, candidates, ladder, quality
 

@@ -17,7 +17,7 @@ from irchroma.engines.neural.adjustable import AdjustableColorizer
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.exemplar import ExemplarNetwork
 from irchroma.engines.neural.speed.ladder import Rung
-from irchroma.engines.recolor.look import Unsure
+from irchroma.engines.recolor.band import Unsure
 from irchroma.engines.recolor.recoloring import RecolorOptions
 from irchroma.engines.reference.pictures import AUTO, Reference
 from irchroma.engines.reference.steering import FADE_S

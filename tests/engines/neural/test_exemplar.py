@@ -23,8 +23,8 @@ from irchroma.engines.neural.exemplar import ExemplarNetwork, PreparedNetwork, e
 from irchroma.engines.neural.speed.ladder import Rung
 from irchroma.engines.neural.tokens import encoded_size, places
 from irchroma.engines.recolor.work_picture import padded, work_size
+from irchroma.engines.reference.influence import CHOSEN
 from irchroma.engines.reference.pictures import AUTO, Reference, load_references, save_references
-from irchroma.engines.reference.wishes import CHOSEN
 
 pytestmark = pytest.mark.skipif(not installed("openvino"), reason="OpenVINO is not installed")
 

@@ -16,7 +16,7 @@ from irchroma.engines.neural.options import NeuralOptions
 from irchroma.engines.neural.speed import pace
 from irchroma.engines.neural.speed.ladder import Rung
 from irchroma.engines.neural.steered import SteeredColor, steered_every
-from irchroma.engines.reference.laid import Laying
+from irchroma.engines.reference.overlay import Laying
 from irchroma.engines.reference.pictures import AUTO, Reference
 from irchroma.engines.reference.steering import BELIEVED_PX, ReferenceOptions, ReferenceSteering
 from irchroma.engines.temporal.memory import Observation

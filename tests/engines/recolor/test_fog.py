@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.recolor import color_space, fog
-from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor.band import BandLook
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 
 Plane = NDArray[np.float32]

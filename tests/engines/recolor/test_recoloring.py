@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.recolor import color_space, guided
-from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor.band import BandLook
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 from irchroma.engines.recolor.work_picture import reduced
 

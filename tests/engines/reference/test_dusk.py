@@ -21,7 +21,7 @@ from irchroma.engines.reference.dusk import (
     tone_of,
     without_lamps,
 )
-from irchroma.engines.reference.laid import Laid, by_steady_light, in_calm_colors
+from irchroma.engines.reference.overlay import Laid, by_steady_light, in_calm_colors
 from irchroma.engines.reference.pictures import Reference
 
 SIZE = (240, 320)

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irchroma.engines.recolor.color_space import rgb_to_ycc
+from irchroma.engines.reference.influence import CHOSEN, VEGETATION
+from irchroma.engines.reference.influence import SKY as SKY_RULES
 from irchroma.engines.reference.mood import (
     GLIDE_S,
     SEE_S,
@@ -14,8 +16,6 @@ from irchroma.engines.reference.mood import (
     MoodOverFrames,
     lay_mood,
 )
-from irchroma.engines.reference.wishes import CHOSEN, VEGETATION
-from irchroma.engines.reference.wishes import SKY as SKY_RULES
 
 COLD_MOST, WARM_MOST, MOST = CHOSEN.cold_most, CHOSEN.warm_most, CHOSEN.most
 LEAVES_LIT, LIT_UP_TO = CHOSEN.leaves_lit, CHOSEN.lit_up_to

@@ -21,10 +21,10 @@ from irchroma.engines.network.network import RUNTIMES, NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor import color_space
 from irchroma.engines.recolor.recoloring import Recoloring
-from irchroma.engines.reference import laid, steering, worth
+from irchroma.engines.reference import overlay, preference, steering
 from irchroma.engines.reference.pictures import AUTO, Reference, load_references
+from irchroma.engines.reference.preference import BAND
 from irchroma.engines.reference.steering import ReferenceOptions, ReferenceSteering
-from irchroma.engines.reference.worth import BAND
 
 FRAME_NS = 33_333_333
 OPTIONS = ReferenceOptions(Path("scene.png"))
@@ -90,13 +90,13 @@ def test_a_light_night_that_is_wished_for_lies_over_edges_that_it_lacks_but_over
     rows, columns = np.mgrid[:240, :320]
     infrared = np.asarray(np.where((rows + columns) // 8 % 2 == 0, 50, 90), np.uint8)
     cv2.circle(infrared, (160, 120), 12, 230, -1)
-    wood = laid.Laid(as_reference(np.full((240, 320, 3), (70, 90, 60), np.uint8)), np.eye(2, 3), infrared)
-    small = worth.small_size(infrared.shape)[::-1]
+    wood = overlay.Laid(as_reference(np.full((240, 320, 3), (70, 90, 60), np.uint8)), np.eye(2, 3), infrared)
+    small = preference.small_size(infrared.shape)[::-1]
     all_worth, none_kept = np.ones(small, np.float32), np.zeros(small, np.float32)
     chosen, wished = (wood.where_sure(infrared, all_worth, none_kept, share) for share in (0.0, 1.0))
     assert chosen.max() == 0.0
     elsewhere = wished[30:-30, 30:100]
-    assert elsewhere.min() > 0.95 * laid.WISHED_OVER
+    assert elsewhere.min() > 0.95 * overlay.WISHED_OVER
     assert wished[116:124, 156:164].max() < 0.05
 
 
@@ -131,8 +131,8 @@ def test_an_evening_is_laid_with_its_bright_sky_and_a_wood_as_it_is() -> None:
     wood[::3], wood[:10, ::7] = 30, 240
     for picture in (evening, wood):
         given = as_reference(picture)
-        assert laid.Light.of(color_space.rgb_to_ycc(picture).reshape(-1, 3), HEIGHTS).by_night(True) > 0.5
-        assert laid.by_steady_light(given, thermal=True) is given
+        assert overlay.Light.of(color_space.rgb_to_ycc(picture).reshape(-1, 3), HEIGHTS).by_night(True) > 0.5
+        assert overlay.by_steady_light(given, thermal=True) is given
 
 
 def test_whoever_exchanges_references_waits_for_no_light_that_is_left_out(
@@ -143,7 +143,7 @@ def test_whoever_exchanges_references_waits_for_no_light_that_is_left_out(
 
     def noted(reference: Reference, thermal: bool) -> Reference:
         threads.append(threading.current_thread().name)
-        return laid.by_steady_light(reference, thermal)
+        return overlay.by_steady_light(reference, thermal)
 
     monkeypatch.setattr(steering, "by_steady_light", noted)
     found = ReferenceSteering(ReferenceOptions(AUTO), [], beside=lambda: None)

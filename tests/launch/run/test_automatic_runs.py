@@ -13,7 +13,7 @@ from irchroma.engines.measures.flicker_report import read_frames
 from irchroma.engines.network.network import installed
 from irchroma.launch.cli import main
 from irchroma.launch.run.automatic import Governor
-from irchroma.stream.loop.attended import AttendedEngine
+from irchroma.stream.loop.interruptible import AttendedEngine
 from irchroma.stream.loop.loop import Loop
 
 pytestmark = pytest.mark.skipif(

@@ -12,7 +12,7 @@ import pytest
 from irchroma.launch.cli import main
 from irchroma.launch.run.monitoring.monitor import Monitor
 from irchroma.stream.loop.loop import Loop
-from irchroma.stream.sinks.files import held
+from irchroma.stream.sinks.files import exclusive
 
 pytestmark = pytest.mark.gst
 
@@ -22,7 +22,7 @@ SOURCE = "test:nir?live=1&size=96x64&rate=20"
 @pytest.fixture
 def after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
     """Have something done after so many frames of a run, which ends some frames later."""
-    monkeypatch.setattr(held, "_LOOK_S", 0.0)
+    monkeypatch.setattr(exclusive, "_LOOK_S", 0.0)
 
     def arrange(frames: int, work: Callable[[], None]) -> None:
         on_frame = Monitor.on_frame

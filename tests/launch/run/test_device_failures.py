@@ -17,8 +17,8 @@ from irchroma.engines.gpu.device import DeviceNetwork
 from irchroma.engines.gpu.kernels.host import HostKernels
 from irchroma.engines.network.network import NetworkOptions, installed
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.stream.loop.attended import Deadlines
 from irchroma.stream.loop.guarded import GuardedColorizer
+from irchroma.stream.loop.interruptible import Deadlines
 
 DEADLINE_S = 20.0
 

@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 
-from irchroma.engines.network import ahead
+from irchroma.engines.network import preload
 from irchroma.engines.network.network import Network, NetworkOptions, installed
 from irchroma.engines.neural import adjustable
 from irchroma.launch.cli import main
@@ -55,9 +55,9 @@ def test_a_network_that_the_run_does_not_use_is_closed_when_its_engine_is_there(
         def close(self) -> None:
             self.closed += 1
 
-    monkeypatch.setattr(ahead, "_kept", {})
+    monkeypatch.setattr(preload, "_kept", {})
     network = Unused()
-    ahead.keep(Path("none.onnx"), NetworkOptions(cache=None), network)
+    preload.keep(Path("none.onnx"), NetworkOptions(cache=None), network)
     words = ["run", "test:nir?size=64x48&frames=2", "--to", "null", "--engine", "gray", "--quiet"]
     assert main(words) == 0
     assert network.closed == 1
@@ -86,16 +86,16 @@ def test_the_network_of_the_last_run_is_compiled_while_the_source_opens(
 ) -> None:
     """By exactly what the run then asks for; another source, and one that has not been seen, have none."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(ahead, "_kept", {})
+    monkeypatch.setattr(preload, "_kept", {})
     asked: list[tuple[Path, NetworkOptions, tuple[int, ...]]] = []
     taken: list[bool] = []
-    open_ahead, open_kept = ahead.open_ahead, ahead.open_kept
-    monkeypatch.setattr(ahead, "open_ahead", lambda *about: asked.append(about) or open_ahead(*about))
+    open_ahead, open_kept = preload.open_ahead, preload.open_kept
+    monkeypatch.setattr(preload, "open_ahead", lambda *about: asked.append(about) or open_ahead(*about))
 
     def opened(path: Path, options: NetworkOptions) -> Network:
-        kept = len(ahead._kept)
+        kept = len(preload._kept)
         network = open_kept(path, options)
-        taken.append(len(ahead._kept) < kept)
+        taken.append(len(preload._kept) < kept)
         return network
 
     monkeypatch.setattr(adjustable, "open_kept", opened)
@@ -114,7 +114,7 @@ def test_the_network_of_the_last_run_is_compiled_while_the_source_opens(
         assert taken[-1] == again
     shape = asked[0][2]
     assert shape[:2] == (1, 1)
-    assert not ahead._kept
+    assert not preload._kept
     assert main(["run", "test:nir?size=64x48&live=1", *words[2:]]) == 0
     assert len(asked) == 1
     assert not taken[-1]

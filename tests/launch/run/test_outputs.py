@@ -23,7 +23,7 @@ from irchroma.launch.run.settings.options import OutputOptions, RunConfig, load
 from irchroma.launch.run.wiring import build_loop
 from irchroma.stream.errors import SourceError
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoding import haste
+from irchroma.stream.sinks.encoding import encoder_effort
 from irchroma.stream.sinks.encoding.task import EncoderOptions
 
 GOOD = "test:nir?size=64x48&frames=3"
@@ -350,19 +350,19 @@ STREAM = "rtsp://:8554/gate"
 def test_what_is_coded_with_least_work_counts_so(
     to: tuple[str, ...], encoder: EncoderOptions, hurries: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(haste.os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
-    monkeypatch.setattr(haste, "core_speed", lambda: 1.0)
+    monkeypatch.setattr(encoder_effort.os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    monkeypatch.setattr(encoder_effort, "core_speed", lambda: 1.0)
     config = RunConfig(source="test:nir", engine="nir", to=to, output=OutputOptions(encoder=encoder))
     for size, cameras, much in (
         ((720, 1280), 1, False),
         ((720, 1280), 2, True),
         ((1080, 1920), 1, True),
     ):
-        work = haste.HURRIED_WORK if much and hurries else 1.0
+        work = encoder_effort.HURRIED_WORK if much and hurries else 1.0
         assert outputs.encoding_work(config, VideoInfo(size, Fraction(30), live=True), cameras) == work
 
 
 def test_what_a_recording_of_a_file_takes_beside_a_stream_is_not_what_the_stream_gets() -> None:
     info = VideoInfo((4320, 7680), Fraction(240), live=False)
-    for to, work in ((("out.mp4", STREAM), 1.0), ((STREAM,), haste.HURRIED_WORK)):
+    for to, work in ((("out.mp4", STREAM), 1.0), ((STREAM,), encoder_effort.HURRIED_WORK)):
         assert outputs.encoding_work(RunConfig(source="a.mkv", engine="nir", to=to), info) == work

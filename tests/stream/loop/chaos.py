@@ -29,12 +29,12 @@ from tests.stream.loop.chaotic import LONGEST_HANG_S, ChaoticCamera, ChaoticEngi
 
 from irchroma.launch.measured import write_json
 from irchroma.launch.run.process import stop_on_signals
-from irchroma.stream.awake import awake_s
-from irchroma.stream.loop.attended import Deadlines
+from irchroma.stream.loop.interruptible import Deadlines
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.reader import ReconnectOptions
 from irchroma.stream.loop.writer import SinkDeadlines, SinkWriter
 from irchroma.stream.protocols import Pixels, VideoInfo
+from irchroma.stream.running_time import awake_s
 from irchroma.stream.sinks.files.file_sink import FileSink
 from irchroma.stream.view.composer import ViewComposer
 

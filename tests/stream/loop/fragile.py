@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream.loop.attended import Deadlines
 from irchroma.stream.loop.guarded import GuardedColorizer
+from irchroma.stream.loop.interruptible import Deadlines
 
 
 class Painted(NamedTuple):

@@ -5,8 +5,8 @@ import time
 
 from tests.stream.loop.fragile import LUMA, FragileColorizer, Tinted, colored, exchanged, until
 
-from irchroma.stream.loop.attended import Ticket
 from irchroma.stream.loop.guarded import GuardedColorizer
+from irchroma.stream.loop.interruptible import Ticket
 
 
 def test_a_failing_engine_gives_no_color_and_says_why() -> None:

@@ -11,15 +11,15 @@ from tests.stream.loop.fragile import LUMA, QUICK, Hanging, Tinted, colored, exc
 from tests.stream.loop.test_loop import AS_IT_IS, PlainComposer, frame
 
 from irchroma.engines.errors import DeviceLost, EngineUnavailable, PlanError
-from irchroma.stream.awake import AwakeClock
 from irchroma.stream.frame import Frame
-from irchroma.stream.loop import attended
-from irchroma.stream.loop.attended import Deadlines
+from irchroma.stream.loop import interruptible
 from irchroma.stream.loop.fakes import MemorySink, MemorySource
 from irchroma.stream.loop.guarded import BEING_MADE, GuardedColorizer, StoppedEarly
+from irchroma.stream.loop.interruptible import Deadlines
 from irchroma.stream.loop.loop import Loop
 from irchroma.stream.loop.writer import SinkWriter
 from irchroma.stream.protocols import Pixels, VideoInfo
+from irchroma.stream.running_time import AwakeClock
 
 
 @pytest.mark.alone
@@ -51,7 +51,7 @@ def test_a_process_that_was_stopped_does_not_take_its_engine_for_hung(
 ) -> None:
     """Whether the thread that waits for the engine or the one with the next frame is the first to go on."""
     hanging, slept_s = Hanging("collect"), [0.0]
-    monkeypatch.setattr(attended, "awake_s", AwakeClock(lambda: time.monotonic() + slept_s[0]))
+    monkeypatch.setattr(interruptible, "awake_s", AwakeClock(lambda: time.monotonic() + slept_s[0]))
     guarded = GuardedColorizer(lambda: hanging, live=True, deadlines=Deadlines(answer_s=5))
     assert colored(guarded)
     if first == "waits":

@@ -15,8 +15,8 @@ from tests.waiting import wait_for
 
 from irchroma.stream.errors import SinkError, SourceError, SourceLost, StreamError
 from irchroma.stream.frame import Frame
-from irchroma.stream.loop.attended import Deadlines
 from irchroma.stream.loop.fakes import MemorySink, MemorySource, Step
+from irchroma.stream.loop.interruptible import Deadlines
 from irchroma.stream.loop.loop import Loop, LoopOptions
 from irchroma.stream.loop.raw_keeper import RawKeeper
 from irchroma.stream.loop.reader import ReconnectOptions

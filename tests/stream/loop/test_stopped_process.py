@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from tests.stream.sinks.files.recording import STEADY, record
 
-from irchroma.stream import awake
-from irchroma.stream.awake import AwakeClock, waited
+from irchroma.stream import running_time
+from irchroma.stream.running_time import AwakeClock, waited
 from irchroma.stream.sinks.files.file_sink import FileSinkOptions
 
 RUN = """
@@ -174,7 +174,7 @@ def test_a_file_that_is_read_does_not_count_how_long_the_process_was_stopped(tmp
 
 def test_what_is_waited_for_comes_in_time_or_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s, slices_s = 1000.0, []
-    monkeypatch.setattr(awake, "awake_s", lambda: now_s)
+    monkeypatch.setattr(running_time, "awake_s", lambda: now_s)
 
     def wait(slice_s: float) -> bool:
         nonlocal now_s

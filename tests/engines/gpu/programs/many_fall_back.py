@@ -27,8 +27,8 @@ from irchroma.engines.network.line import BatchOptions
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.colorizer import NeuralOptions
-from irchroma.stream.loop.attended import Deadlines
 from irchroma.stream.loop.guarded import GuardedColorizer
+from irchroma.stream.loop.interruptible import Deadlines
 
 PERIOD_S = 0.1
 DEADLINES = Deadlines(answer_s=5.0, start_s=30.0)  # of a busy machine

@@ -18,7 +18,7 @@ from irchroma.engines.gpu.steps.filters import sizes
 from irchroma.engines.gpu.steps.i420 import Layout, packed_bytes
 from irchroma.engines.gpu.steps.recolor import FrameArrays, RecolorSteps, find_borders
 from irchroma.engines.recolor import base_tone, color_space, fog, heat, neutral
-from irchroma.engines.recolor.look import BandLook, Unsure
+from irchroma.engines.recolor.band import BandLook, Unsure
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 
 Luma = NDArray[np.uint8]

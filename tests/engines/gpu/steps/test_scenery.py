@@ -19,11 +19,11 @@ from irchroma.engines.gpu.steps.scenery import (
     lay_step,
 )
 from irchroma.engines.recolor import color_space
-from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor.band import BandLook
 from irchroma.engines.recolor.recoloring import SURE, RecolorOptions
-from irchroma.engines.reference.laid import Laid, Laying, Scenery
+from irchroma.engines.reference.overlay import Laid, Laying, Scenery
 from irchroma.engines.reference.pictures import Reference
-from irchroma.engines.reference.shown import shown_alone
+from irchroma.engines.reference.visible_parts import shown_alone
 
 Plane = NDArray[np.float32]
 SIZE, WORK = (481, 642), (240, 320)

@@ -21,11 +21,11 @@ from tests.engines.network.other_answer import give_other_answer  # noqa: E402
 
 from irchroma.engines import catalog  # noqa: E402
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable  # noqa: E402
+from irchroma.engines.network.confidence import PREFIX  # noqa: E402
 from irchroma.engines.network.eight_bit import verification  # noqa: E402
 from irchroma.engines.network.eight_bit.quantization import FLOAT_GROUPS, Quantizer  # noqa: E402
 from irchroma.engines.network.network import NetworkOptions, installed, open_network  # noqa: E402
 from irchroma.engines.network.record import NetworkRecord, read_record, require_match  # noqa: E402
-from irchroma.engines.network.trust import PREFIX  # noqa: E402
 from irchroma.engines.network.weight_storage import float16_twin  # noqa: E402
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions  # noqa: E402
 from irchroma.engines.recolor.work_picture import padded  # noqa: E402

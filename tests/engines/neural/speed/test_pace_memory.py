@@ -11,10 +11,10 @@ import pytest
 from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.options import NeuralOptions
-from irchroma.engines.neural.speed import pace, used
+from irchroma.engines.neural.speed import measured_use, pace
 from irchroma.engines.neural.speed.ladder import Rung
+from irchroma.engines.neural.speed.measured_use import UseMeter
 from irchroma.engines.neural.speed.pace import Demand
-from irchroma.engines.neural.speed.used import UseMeter
 from irchroma.engines.reference.pictures import AUTO
 
 SIZE, RUNG, LOWER = (64, 96), Rung("fast", 320, 3), Rung("fast", 192, 4)
@@ -114,7 +114,7 @@ def test_cameras_say_what_they_take_only_where_all_do_the_same(
 ) -> None:
     """What the process takes is the sum of them all, and each counts as if all were as it is."""
     now_s = 0.0
-    monkeypatch.setattr(used.time, "process_time", lambda: now_s)
+    monkeypatch.setattr(measured_use.time, "process_time", lambda: now_s)
     other = {"size": replace(demand, size=(128, 96)), "rate": replace(demand, rate=15.0)}.get(unlike, demand)
     both = list(meters([demand, other], 2))
     for frames in range(30 * 20):

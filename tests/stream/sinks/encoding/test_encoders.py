@@ -13,7 +13,7 @@ import pytest
 from irchroma.stream.errors import SinkError, StreamOptionError
 from irchroma.stream.gstreamer.pipeline import Pipeline
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoding import encoders, haste
+from irchroma.stream.sinks.encoding import encoder_effort, encoders
 from irchroma.stream.sinks.encoding.encoders import (
     ENCODER_NAMES,
     choose_encoder,
@@ -212,8 +212,8 @@ def test_a_live_stream_that_is_much_for_the_cores_is_coded_with_least_work_and_t
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(haste.os, "sched_getaffinity", lambda _: set(range(threads)), raising=False)
-    monkeypatch.setattr(haste, "core_speed", lambda: speed)
+    monkeypatch.setattr(encoder_effort.os, "sched_getaffinity", lambda _: set(range(threads)), raising=False)
+    monkeypatch.setattr(encoder_effort, "core_speed", lambda: speed)
     task = EncoderTask("h264", size, Fraction(30), live, EncoderOptions("x264"))
     launch = choose_encoder(task).launch
     assert ("speed-preset=ultrafast" in launch) == least
@@ -229,8 +229,8 @@ def test_a_live_stream_that_is_much_for_the_cores_is_coded_with_least_work_and_t
 def test_a_recording_of_a_live_source_is_coded_with_less_work_where_it_is_much_and_a_file_s_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(haste.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
-    monkeypatch.setattr(haste, "core_speed", lambda: 1.0)
+    monkeypatch.setattr(encoder_effort.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(encoder_effort, "core_speed", lambda: 1.0)
     for size, live, least in (
         ((1080, 1920), True, True),
         ((1080, 1920), False, False),
@@ -256,7 +256,7 @@ def test_a_recording_of_evidence_has_coded_what_another_recording_has(tmp_path: 
 
 
 def test_a_core_is_as_fast_as_it_is() -> None:
-    assert 0.02 < haste.core_speed() < 20
+    assert 0.02 < encoder_effort.core_speed() < 20
 
 
 def test_an_encoder_of_one_camera_among_several_has_its_share_of_threads(
@@ -266,7 +266,7 @@ def test_an_encoder_of_one_camera_among_several_has_its_share_of_threads(
         codec = "h264" if name == "x264" else "vp8"
         task = EncoderTask(codec, (48, 64), Fraction(25), True, EncoderOptions(threads=3))  # type: ignore[arg-type]
         assert " threads=3" in choose_encoder(task).launch
-    monkeypatch.setattr(haste.os, "sched_getaffinity", lambda _: set(range(5)), raising=False)
+    monkeypatch.setattr(encoder_effort.os, "sched_getaffinity", lambda _: set(range(5)), raising=False)
     alone = EncoderTask("vp8", (48, 64), Fraction(25), True, EncoderOptions())
     assert " threads=5" in choose_encoder(alone).launch, "those that this process may use"
     with pytest.raises(StreamOptionError, match="0 or more threads"):

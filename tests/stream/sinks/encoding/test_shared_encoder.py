@@ -14,7 +14,7 @@ from tests.waiting import at_once
 from irchroma.stream.errors import SinkError, StreamError
 from irchroma.stream.gstreamer.sample import Unit
 from irchroma.stream.protocols import VideoInfo
-from irchroma.stream.sinks.encoding import haste, shared_encoder
+from irchroma.stream.sinks.encoding import encoder_effort, shared_encoder
 from irchroma.stream.sinks.encoding.encoders import Encoder, choose_encoder
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool, SharedEncoder
 from irchroma.stream.sinks.encoding.task import EncoderTask
@@ -85,7 +85,7 @@ def test_files_of_one_picture_are_encoded_once_and_each_is_whole(
 def test_evidence_takes_what_a_recording_beside_it_gets_and_hurries_as_that_does(
     tmp_path: Path, built: list[EncoderTask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(haste, "HURRY_PIXELS_HZ", 1.0)
+    monkeypatch.setattr(encoder_effort, "HURRY_PIXELS_HZ", 1.0)
     signer = Signer.kept(tmp_path / "key.pem")
     for streams in (False, True):
         pool = EncoderPool(streams=streams)

@@ -13,10 +13,10 @@ import pytest
 
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.speed import frame_cost as costs
-from irchroma.engines.neural.speed import used
+from irchroma.engines.neural.speed import measured_use
 from irchroma.engines.neural.speed.frame_cost import SEEN_PX, _panning, _Prompt, frame_cost
 from irchroma.engines.neural.speed.ladder import Rung
-from irchroma.engines.neural.speed.used import UseMeter, read_used
+from irchroma.engines.neural.speed.measured_use import UseMeter, read_used
 
 RUNG, LOWER = Rung("fast", 320, 3), Rung("fast", 192, 4)
 
@@ -25,12 +25,12 @@ def test_a_run_remembers_what_it_took_once_and_half_of_the_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 0.0
-    monkeypatch.setattr(used.time, "process_time", lambda: 1.2 * now_s)  # 1.2 cores: 40 ms a frame
+    monkeypatch.setattr(measured_use.time, "process_time", lambda: 1.2 * now_s)  # 1.2 cores: 40 ms a frame
     path = tmp_path / "used.json"
     meter = UseMeter(path, 1.0, lambda rung: 0.02 if rung == RUNG else 1.0, 30.0)
     for frames in range(30 * 25):
         now_s = frames / 30
-        assert not path.exists() or now_s > used.SETTLED_S + used.WATCHED_S
+        assert not path.exists() or now_s > measured_use.SETTLED_S + measured_use.WATCHED_S
         meter.note(now_s, RUNG, frames)
     assert read_used(path) == pytest.approx(2**0.5, abs=0.01)
     path.unlink()
@@ -42,7 +42,7 @@ def test_a_run_that_keeps_changing_and_a_camera_that_hardly_comes_say_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 0.0
-    monkeypatch.setattr(used.time, "process_time", lambda: 1.2 * now_s)
+    monkeypatch.setattr(measured_use.time, "process_time", lambda: 1.2 * now_s)
     path = tmp_path / "used.json"
     changing, seldom = (UseMeter(path, 1.0, lambda _: 0.02, 30.0) for _ in range(2))
     for frames in range(30 * 60):

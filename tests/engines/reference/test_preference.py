@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from irchroma.engines.recolor import color_space
-from irchroma.engines.reference.worth import (
+from irchroma.engines.reference.preference import (
     BAND,
     PALE_RED,
     RED_LESS,

@@ -9,8 +9,8 @@ import numpy as np
 from irchroma.engines.gpu.device import DeviceArray, Workspace
 from irchroma.engines.gpu.kernels.source import Launch, launch
 from irchroma.engines.gpu.steps.filters import Windows, half_of, sizes
-from irchroma.engines.recolor import decided, fog, heat, night, shade
-from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor import ambiguous, fog, heat, night, shade
+from irchroma.engines.recolor.band import BandLook
 from irchroma.engines.recolor.recoloring import RecolorOptions
 
 
@@ -43,7 +43,7 @@ def believed(
             width=width, height=height, steered=int(color.shape[0] > 4), unsure=options.unsure,
             sure=options.sure, **unknown(look, options), shade_full=full, shade_none=none,
             shade_green=shade.GREEN, shade_blue=shade.BLUE, **between(mint=mint), decides=int(look.decided),
-            unmixes=int(look.unmixed), **decided.bounds())
+            unmixes=int(look.unmixed), **ambiguous.bounds())
     )  # fmt: skip
     if counts is not None and look.unmixed:
         _part_by_heat(space, steps, windows, (made, color, counts), halved)

@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import NetworkOptions, Tensor
-from irchroma.engines.neural.beside import CUT_WAIT_S, FADE_S, SLEPT_S, STUCK_S, CallsInOrder, NetworkBeside
+from irchroma.engines.neural.background import (
+    CUT_WAIT_S,
+    FADE_S,
+    SLEPT_S,
+    STUCK_S,
+    CallsInOrder,
+    NetworkBeside,
+)
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.neural.deferred_picture import DeferredPicture
 from irchroma.engines.processor import NICENESS
@@ -181,7 +188,7 @@ def test_a_network_that_was_stopped_with_its_process_is_not_lost_and_one_that_ha
 ) -> None:
     gone_s = 0.0
     clock = time.perf_counter
-    monkeypatch.setattr("irchroma.engines.neural.beside.time.perf_counter", lambda: clock() + gone_s)
+    monkeypatch.setattr("irchroma.engines.neural.background.time.perf_counter", lambda: clock() + gone_s)
     network, beside = GatedNetwork(), NetworkBeside()
     try:
         beside.ask(network, lambda: np.zeros((1, 1, 8, 8), np.float32), lambda _: (np.zeros(1), np.zeros(1)))

@@ -18,7 +18,7 @@ from irchroma.stream.remarks import Remarks, run_remarks
 from irchroma.stream.sinks.encoding.shared_encoder import EncoderPool
 from irchroma.stream.sinks.evidence.evidence_file import About, EvidenceFile
 from irchroma.stream.sinks.evidence.signing import Signer
-from irchroma.stream.sinks.files import held
+from irchroma.stream.sinks.files import exclusive
 from irchroma.stream.sinks.files.file_sink import FileSink, FileSinkOptions
 from irchroma.stream.sinks.files.retention import Retention
 from irchroma.stream.sinks.files.segmented_sink import SegmentedSink
@@ -34,7 +34,7 @@ DELETED = "was deleted while it was recorded: the pictures in it are lost$"
 
 @pytest.fixture(autouse=True)
 def _looks_at_every_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held, "_LOOK_S", 0.0)
+    monkeypatch.setattr(exclusive, "_LOOK_S", 0.0)
 
 
 def pictures_in(path: Path) -> int:
@@ -141,11 +141,11 @@ def test_evidence_that_is_gone_is_said(tmp_path: Path) -> None:
 def test_where_a_file_has_no_number_of_its_own_only_its_name_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(held.os.path, "samestat", lambda *_: False)
+    monkeypatch.setattr(exclusive.os.path, "samestat", lambda *_: False)
     path = tmp_path / "cam.mkv"
     path.touch()
-    descriptor = held.hold(path, "cam.mkv", "")
-    place = held.Place(path, descriptor)
+    descriptor = exclusive.hold(path, "cam.mkv", "")
+    place = exclusive.Place(path, descriptor)
     assert place.kept
     path.unlink()
     assert not place.kept
@@ -155,8 +155,8 @@ def test_where_a_file_has_no_number_of_its_own_only_its_name_counts(
 def test_what_cannot_be_known_is_taken_to_be_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "cam.mkv"
     path.touch()
-    descriptor = held.hold(path, "cam.mkv", "")
-    place = held.Place(path, descriptor)
+    descriptor = exclusive.hold(path, "cam.mkv", "")
+    place = exclusive.Place(path, descriptor)
     assert place.kept
 
     def away(_path: Path) -> os.stat_result:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from irchroma.engines.repair.damaged import DamagedBlocks
+from irchroma.engines.repair.damaged_blocks import DamagedBlocks
 from irchroma.launch.bench.clips import CODECS, code, spoil
 from irchroma.launch.bench.color.damage import wrong_pixels
 

@@ -16,8 +16,8 @@ from irchroma.engines.reference.counterpart import Explained, explain, supported
 from irchroma.engines.reference.dusk import as_usual, exposed, standing_out, without_lamps
 from irchroma.engines.reference.foreground import Backdrop
 from irchroma.engines.reference.pictures import Reference
-from irchroma.engines.reference.shown import PINK, WISHED_PINK, Light, surely, within
-from irchroma.engines.reference.worth import without_pale_red
+from irchroma.engines.reference.preference import without_pale_red
+from irchroma.engines.reference.visible_parts import PINK, WISHED_PINK, Light, surely, within
 
 Plane = NDArray[np.float32]
 Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.recolor import color_space
-from irchroma.engines.recolor.decided import LEAF_GAIN, PINK, SAND, decide, out_of_olive, unmix
+from irchroma.engines.recolor.ambiguous import LEAF_GAIN, PINK, SAND, decide, out_of_olive, unmix
 from irchroma.engines.recolor.recoloring import Recoloring, RecolorOptions
 from irchroma.engines.recolor.shade import GREEN
 

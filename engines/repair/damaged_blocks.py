@@ -16,6 +16,7 @@ from typing import cast
 import cv2
 import numpy as np
 
+from irchroma.engines.repair.block_steps import BLOCK_PX, Blocks, Luma, Plane, block_means, suspicious
 from irchroma.engines.repair.blocks import (
     LEFT_LEVELS,
     error_of,
@@ -28,7 +29,6 @@ from irchroma.engines.repair.blocks import (
 )
 from irchroma.engines.repair.carrying import continued, small_picture
 from irchroma.engines.repair.mask import Mask
-from irchroma.engines.repair.walls import BLOCK_PX, Blocks, Luma, Plane, block_means, suspicious
 from irchroma.engines.temporal.cuts import is_cut
 from irchroma.engines.temporal.motion import MotionEstimator, pixel_grid
 

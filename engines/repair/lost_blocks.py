@@ -1,7 +1,7 @@
 """Finds blocks that a damaged stream has left out of a frame: flat where there was a scene a frame before.
 
 A cut JPEG picture ends in flat gray where libjpeg decodes it, and decoders that conceal nothing leave one
-value in what they could not read. What looks like a picture, but not like this one, is for `damaged`.
+value in what they could not read. What looks like a picture, but not like this one, is for `damaged_blocks`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from irchroma.engines.repair.lost import LostBlocks
+from irchroma.engines.repair.lost_blocks import LostBlocks
 
 SIZE = (120, 164)  # no multiple of a block
 

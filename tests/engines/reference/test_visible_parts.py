@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from irchroma.engines.catalog import BANDS
-from irchroma.engines.recolor.look import CALM, BandLook
+from irchroma.engines.recolor.band import CALM, BandLook
 from irchroma.engines.recolor.night import LAMP, LAMP_LIFT
-from irchroma.engines.reference.shown import (
+from irchroma.engines.reference.preference import BAND
+from irchroma.engines.reference.visible_parts import (
     LAID_OVER,
     LAMPS,
     LIFTED,
@@ -27,7 +28,6 @@ from irchroma.engines.reference.shown import (
     shown_of,
     surely,
 )
-from irchroma.engines.reference.worth import BAND
 
 Plane = NDArray[np.float32]
 SIZE = (96, 128)

@@ -20,11 +20,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.engines.recolor.look import BandLook
+from irchroma.engines.recolor.band import BandLook
 from irchroma.engines.recolor.recoloring import SURE, UNSURE
 from irchroma.engines.reference import registration, structure
 from irchroma.engines.reference.dusk import dimmed, in_tone, tone_of, warm
-from irchroma.engines.reference.worth import Compared, sky_of, small_size
+from irchroma.engines.reference.preference import Compared, sky_of, small_size
 
 Plane = NDArray[np.float32]
 

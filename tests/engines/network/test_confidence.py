@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
-from irchroma.engines.network.network import NetworkOptions, open_network
-from irchroma.engines.network.trust import (
+from irchroma.engines.network.confidence import (
     GUESS_LOGIT,
     MOST_STRANGE,
     Strangeness,
@@ -20,6 +19,7 @@ from irchroma.engines.network.trust import (
     with_trust,
     with_trust_of,
 )
+from irchroma.engines.network.network import NetworkOptions, open_network
 from irchroma.engines.network.weight_storage import load, save, to_half, widen_weights
 from irchroma.engines.recolor.recoloring import SURE, UNSURE
 from irchroma.stream.synthetic.camera import SyntheticCamera

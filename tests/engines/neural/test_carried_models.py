@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from irchroma.engines import catalog
-from irchroma.engines.neural.carried import MOST_CARRIED, CarriedModels
+from irchroma.engines.neural.carried_models import MOST_CARRIED, CarriedModels
 from irchroma.engines.neural.colorizer import NeuralColorizer
 from irchroma.engines.neural.options import NeuralOptions
 from irchroma.engines.neural.speed.ladder import COLOR_EVERY

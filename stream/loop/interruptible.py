@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from irchroma.stream.awake import awake_s
 from irchroma.stream.loop.threads import feed_thread
 from irchroma.stream.protocols import Colored, Colorizer
+from irchroma.stream.running_time import awake_s
 
 log = logging.getLogger(__name__)
 
