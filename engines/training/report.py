@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,8 +94,15 @@ def validate(
 def keep(out: Path, found: Mapping[str, Any], name: str, picture: np.ndarray) -> None:
     """Add what was found to `validation.jsonl`, and write the picture, (H, W) or (H, W, 3) uint8."""
     with (out / "validation.jsonl").open("a", encoding="utf-8") as log:
-        log.write(json.dumps(found) + "\n")
+        log.write(json.dumps(_known(found), allow_nan=False) + "\n")
     cv2.imwrite(str(out / name), picture[..., ::-1] if picture.ndim == 3 else picture)
+
+
+def _known(found: Any) -> Any:
+    """What was found, null in place of what is no number: the hue of gray has no agreement."""
+    if isinstance(found, Mapping):
+        return {name: _known(value) for name, value in found.items()}
+    return None if isinstance(found, float) and not math.isfinite(found) else found
 
 
 def sheet(pictures: Sequence[Picture], answers: dict[str, list[np.ndarray]], columns: int = 4) -> np.ndarray:

@@ -61,6 +61,7 @@ class StepOptions:
         rate: peak learning rate.
         resume: go on from `out`'s checkpoint.
         minutes: wall-clock budget at the pace of the first steps; None: `steps` decides.
+        data: what tells the pictures from others (`fingerprint`); a checkpoint of others is refused.
     """
 
     SETTING: ClassVar[tuple[str, ...]] = ("seed", "batch", "rate")
@@ -73,6 +74,7 @@ class StepOptions:
     rate: float = 2e-3
     resume: bool = False
     minutes: float | None = None
+    data: str = ""
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.steps is None):
@@ -251,7 +253,7 @@ class Steps:
         settled: int = 0,
     ) -> None:
         self._options, self._kept, self._device = options, kept, device
-        self._of_run = {"band": band, "minutes": options.minutes}
+        self._of_run = {"band": band, "minutes": options.minutes, "data": options.data}
         self._settled = settled
         self.done, self.of, self._spent_s = 0, options.steps, 0.0
         self.checkpoint = options.out / CHECKPOINT
@@ -293,6 +295,9 @@ class Steps:
             advance: takes one step; gives the parts of its loss, for the log.
             at_epoch: called every epoch and at the end, after the checkpoint.
             title, again: see `Watch`.
+
+        Raises:
+            EngineError: a part of the loss is no number; what was kept before stays.
         """
         batches = BatchThread(make, self.done)
         try:
@@ -302,6 +307,11 @@ class Steps:
                     batch = batches.next()
                     watch.begins()
                     parts = advance(batch)
+                    if not all(map(math.isfinite, parts.values())):
+                        raise EngineError(
+                            f"the loss of step {self.done + 1} is no number: lower --rate;"
+                            f" what was kept before is in {self._options.out}"
+                        )
                     self.done += 1
                     self._spent_s += time.monotonic() - began_s
                     if self._options.minutes is not None and self.of is None and self.done >= PACED:

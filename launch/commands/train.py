@@ -141,6 +141,7 @@ def run(args: argparse.Namespace) -> int:
     from irchroma.engines.training.color.objective import ObjectiveWeights
     from irchroma.engines.training.export import ExportOptions, export
     from irchroma.engines.training.loop import Training, TrainOptions
+    from irchroma.engines.training.pictures import fingerprint
     from irchroma.engines.training.steps import CHECKPOINT, require_free
 
     if args.threads < 1:
@@ -166,6 +167,7 @@ def run(args: argparse.Namespace) -> int:
         out=out,
         minutes=minutes,
         **own,
+        data=fingerprint(args.data),
         **_given(args, "steps", "batch", "epoch", "seed", "rate", "start", "hold", "resume"),
         weights=ObjectiveWeights(**_given(args, "hue")),
     )
@@ -323,8 +325,11 @@ def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
 
 def _of_steps(args: argparse.Namespace) -> dict[str, Any]:
     """What `StepOptions` has, and the side of crops."""
+    from irchroma.engines.training.pictures import fingerprint
+
     side: dict[str, Any] = {} if args.side is None else {"side": args.side[0]}
-    return side | _given(args, "steps", "batch", "epoch", "seed", "rate", "resume")
+    data = {"data": fingerprint(args.data)}
+    return side | data | _given(args, "steps", "batch", "epoch", "seed", "rate", "resume")
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:

@@ -22,7 +22,7 @@ from irchroma.engines.training.classic.zhang2016 import Zhang2016
 from irchroma.engines.training.color.augmentation import augment_lightly, cut
 from irchroma.engines.training.color.batch import stack
 from irchroma.engines.training.color.thermal import ThermalRecipe
-from irchroma.engines.training.pictures import Picture, read_color, read_pairs, rgb_to_gray
+from irchroma.engines.training.pictures import Picture, read_color, read_parts, rgb_to_gray
 from irchroma.engines.training.report import color, keep, sheet, shrink
 from irchroma.engines.training.steps import CropOptions, Steps
 
@@ -71,12 +71,11 @@ class NirPictures:
     """`ClassicPictures`: the pairs of near infrared and color photographs, and crops of them.
 
     Args:
-        data: folder with `nir/train`, `nir/val`, and `color/` where there is gray to learn.
+        data: see `read_parts`; and `color/` where there is gray to learn.
     """
 
     def __init__(self, data: Path) -> None:
-        self.pairs = read_pairs(data / "nir" / "train")
-        self.validation = read_pairs(data / "nir" / "val")
+        self.pairs, self.validation = read_parts(data, "nir")
         folder = data / "color"
         self.colors = [
             *read_color(folder / "camvid", folder / "camvid_labels"),
@@ -114,7 +113,7 @@ class ThermalPictures:
     What is asked for is the scene as on a fine day. No name tells a kind of scene: all of them are roads.
 
     Args:
-        data: folder with `thermal/train`, `thermal/val`, and `color/camvid` with its labels where it is.
+        data: see `ThermalRecipe`.
     """
 
     def __init__(self, data: Path) -> None:

@@ -25,7 +25,7 @@ from irchroma.engines.training.color.echo import with_echoes
 from irchroma.engines.training.color.expected_light import with_expected_light
 from irchroma.engines.training.color.held_places import held_places
 from irchroma.engines.training.color.translation import translated
-from irchroma.engines.training.pictures import Picture, read_color, read_pairs, rgb_to_gray
+from irchroma.engines.training.pictures import Picture, read_color, read_parts, rgb_to_gray
 
 LOG = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class NirRecipe:
     """Batches for the `nir` engine.
 
     Args:
-        folder: holds `nir/train`, and `color/` for the proxy task; or `ir/` and `rgb/` themselves.
+        folder: see `read_parts`; and `color/` for the proxy task.
         cooperative: whether the proxy task, the gray twins and the in-between pictures are used.
         cache: where the translated pictures are kept between runs.
         extra: further pairs, a small share of every batch (synthetic scenes, say).
@@ -80,12 +80,7 @@ class NirRecipe:
         composites: float = 0.0,
         hold: bool = False,
     ) -> None:
-        plain = (folder / "ir").is_dir()
-        self.pairs = read_pairs(folder if plain else folder / "nir" / "train")
-        validation = folder / "nir" / "val"
-        self.validation = (
-            read_pairs(validation) if validation.is_dir() else self.pairs[:: max(1, len(self.pairs) // 8)]
-        )
+        self.pairs, self.validation = read_parts(folder, self.name)
         LOG.info("%d pairs: taking the camera's casts out of their color", len(self.pairs))
         natural_pairs = [replace(pair, rgb=natural(pair.rgb, pair.ir)) for pair in self.pairs]
         self.pairs = with_expected_light(natural_pairs)

@@ -38,7 +38,7 @@ from irchroma.engines.training.color.thermal_like import (
     walkers,
 )
 from irchroma.engines.training.color.thermal_nights import night_by_day
-from irchroma.engines.training.pictures import Picture, read_color, read_pairs, rgb_to_gray
+from irchroma.engines.training.pictures import Picture, read_color, read_pairs, read_parts, rgb_to_gray
 
 LOG = logging.getLogger(__name__)
 
@@ -62,8 +62,7 @@ class ThermalRecipe:
     """Batches for the `thermal` engine.
 
     Args:
-        folder: holds `thermal/train`, and `thermal_video/train` and `color/camvid` where they are; or
-            `ir/` and `rgb/` themselves.
+        folder: see `read_parts`; and `thermal_video/train` and `color/camvid` where they are.
         extra: further pairs whose color is that of a fine day, a small share of every batch.
         start: what the training starts from; a graph says what nights look like by day, or there are none.
     """
@@ -77,8 +76,8 @@ class ThermalRecipe:
         start: Path | None = None,
     ) -> None:
         self.extra = list(extra)
-        pairs = read_pairs(folder if (folder / "ir").is_dir() else folder / "thermal" / "train")
-        self.validation = _validation(folder) or pairs[:: max(1, len(pairs) // 8)]
+        pairs, self.validation = read_parts(folder, self.name)
+        self.validation += _validation(folder / "thermal_video" / "val")
         self.days = [picture for picture in pairs if metrics.taken_by_day(picture.rgb)]
         if not self.days:
             raise EngineError(f"no daytime pairs in {folder}: their color is what is learned; add some")
@@ -204,12 +203,8 @@ def _classes(picture: Picture) -> np.ndarray:
 
 
 def _validation(folder: Path) -> list[Picture]:
-    """The pairs to judge by, of sequences every tenth; none where the folder has none."""
-    found = []
-    for name, every in (("thermal", 1), ("thermal_video", 10)):
-        if (folder / name / "val").is_dir():
-            found += read_pairs(folder / name / "val")[::every]
-    return found
+    """Every tenth pair of sequences; none where there is no such folder."""
+    return read_pairs(folder)[::10] if folder.is_dir() else []
 
 
 def _walkers(camera: Path) -> list[Walker]:

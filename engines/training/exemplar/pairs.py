@@ -26,7 +26,7 @@ from irchroma.engines.training.color.augmentation import degrade
 from irchroma.engines.training.color.objective import rgb_to_ycc
 from irchroma.engines.training.exemplar.modules import places
 from irchroma.engines.training.exemplar.network import CELL_PX
-from irchroma.engines.training.pictures import Picture, read_color, read_pairs
+from irchroma.engines.training.pictures import Picture, read_color, read_pairs, read_parts
 
 OTHER_SCENE, OTHER_FRAME = 0.4, 0.08
 """Shares of the triples; the rest are other crops of the same picture."""
@@ -81,18 +81,14 @@ class ReferencePictures:
     """The pairs of a band, its sequences, and color pictures of anything.
 
     Args:
-        data: folder with `thermal/train`, `thermal/val` (or `nir/..`), `thermal_video/..`, `color/..` where
-            they are; or `ir/` and `rgb/` themselves.
+        data: see `read_parts`; and `thermal_video/..`, `color/..` where they are.
         band: `nir` or `thermal`.
         network: the band's own, whose answers are the starting point.
     """
 
     def __init__(self, data: Path, band: str, network: Network) -> None:
-        plain = (data / "ir").is_dir()
         self.network = network
-        self.pairs = read_pairs(data if plain else data / band / "train")
-        validation = data / band / "val"
-        self.validation = read_pairs(validation) if validation.is_dir() else self.pairs[:8]
+        self.pairs, self.validation = read_parts(data, band)
         self.sequences: list[list[Picture]] = []
         if band == "thermal" and (data / "thermal_video" / "train").is_dir():
             for folder in sorted((data / "thermal_video" / "train").iterdir()):

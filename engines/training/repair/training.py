@@ -20,7 +20,7 @@ from irchroma.engines.repair.holes import draw
 from irchroma.engines.training.classic.method import settled
 from irchroma.engines.training.color.augmentation import degrade, expose
 from irchroma.engines.training.export import Ports, write_graph
-from irchroma.engines.training.pictures import SUFFIXES, read_gray
+from irchroma.engines.training.pictures import FLAT, SUFFIXES, hold_back, read_gray
 from irchroma.engines.training.repair.context_encoder import ContextEncoder
 from irchroma.engines.training.repair.glcic import Glcic
 from irchroma.engines.training.repair.method import SIDE, Exported, RepairBatch, RepairMethod
@@ -77,12 +77,15 @@ class RepairPictures:
     """
 
     def __init__(self, data: Path) -> None:
-        self.train = infrared_in(data, "train")
-        self.validation = infrared_in(data, "val") or self.train[:8]
+        self.train, self.validation = (infrared_in(data, part) for part in ("train", "val"))
         if not self.train:
             raise EngineError(
                 f"no infrared pictures in {data}: expected {BANDS[0]}/train/ir/*.png, or ir/*.png"
             )
+        if not self.validation:
+            before = len(self.train)
+            self.train, self.validation = hold_back(self.train, str(data))
+            LOG.info("judged by %d pictures of %d, held back", len(self.validation), before)
 
     def batch(self, size: int, random: np.random.Generator) -> RepairBatch:
         """`size` crops of SIDE pixels."""
@@ -116,13 +119,13 @@ class RepairPictures:
 
 
 def infrared_in(data: Path, part: str) -> list[np.ndarray]:
-    """The (H, W) uint8 pictures of `BAND/part/ir` and `BAND/part/*/ir`; of `ir/` where there is one."""
-    folders = [data / "ir"] if (data / "ir").is_dir() and part == "train" else []
+    """The (H, W) uint8 pictures of `BAND/part/ir` and `BAND/part/*/ir`; of `ir/` and `val/ir` themselves."""
+    folders = [data / "ir" if part == "train" else data / part / "ir"]
     for band in BANDS:
         folders += [data / band / part / "ir", *sorted((data / band / part).glob("*/ir"))]
     files = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
     pictures = [read_gray(path) for path in files if path.suffix.lower() in SUFFIXES]
-    return [picture for picture in pictures if min(picture.shape) >= 32]
+    return [picture for picture in pictures if min(picture.shape) >= 32 and picture.std() >= FLAT]
 
 
 def hole_of(random: np.random.Generator) -> np.ndarray:

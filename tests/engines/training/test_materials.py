@@ -34,7 +34,13 @@ from irchroma.engines.training.color.thermal_like import (  # noqa: E402
     thermal_like,
     walkers,
 )
-from irchroma.engines.training.pictures import Picture, read_pairs  # noqa: E402
+from irchroma.engines.training.pictures import (  # noqa: E402
+    Picture,
+    fingerprint,
+    hold_back,
+    read_pairs,
+    read_parts,
+)
 
 
 def test_partners_are_found_by_stem(pairs: Path) -> None:
@@ -64,6 +70,64 @@ def test_a_folder_without_pairs_is_refused_in_one_line(tmp_path: Path, made: str
     with pytest.raises(EngineError, match=message) as caught:
         read_pairs(tmp_path / "empty")
     assert "\n" not in str(caught.value)
+
+
+def test_counts_are_not_cut_to_eight_bits_but_refused_with_what_makes_luma_of_them(pairs: Path) -> None:
+    write_picture(pairs / "ir" / "scene_1.png", np.full((96, 96), 4000, np.uint16))
+    with pytest.raises(
+        EngineError, match=r"scene_1\.png holds 16-bit counts.* irchroma image .*ir .*ir8 --engine"
+    ):
+        read_pairs(pairs)
+
+
+def test_pairs_of_one_level_are_left_out_with_a_word_and_refused_alone(
+    pairs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_picture(pairs / "ir" / "scene_1.png", np.full((96, 96), 7, np.uint8))
+    assert [pair.name for pair in read_pairs(pairs)] == ["data/scene_0", "data/scene_2"]
+    assert "left out 1 pairs, as infrared is of one level, such as data/scene_1" in caplog.text
+    for name in ("scene_0", "scene_2"):
+        write_picture(pairs / "rgb" / f"{name}.png", np.zeros((96, 96, 3), np.uint8))
+    with pytest.raises(EngineError, match=r"of all 2 pairs rgb .* nothing to learn"):
+        read_parts(pairs, "nir")
+    assert len(read_parts(pairs, "thermal")[0]) == 1  # nights
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_nothing_is_both_learned_and_judged_by(
+    pairs: Path, tmp_path: Path, plain: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    folder, validation = pairs, pairs / "val"
+    if not plain:
+        folder, validation = tmp_path / "all", tmp_path / "all" / "nir" / "val"
+        (folder / "nir").mkdir(parents=True)
+        pairs.rename(folder / "nir" / "train")
+    learned, judges = ([pair.name.rpartition("/")[2] for pair in part] for part in read_parts(folder, "nir"))
+    assert (learned, judges) == (["scene_0", "scene_1"], ["scene_2"])
+    assert (
+        f"judged by the last 1 of 3 pairs, from {pairs.name if plain else 'train'}/scene_2 on" in caplog.text
+    )
+    ir, rgb = made_scene(9)
+    write_picture(validation / "ir" / "own.png", ir)
+    write_picture(validation / "rgb" / "own.png", rgb)
+    learned, judges = ([pair.name for pair in part] for part in read_parts(folder, "nir"))
+    assert len(learned) == 3
+    assert judges == ["val/own"]
+
+
+def test_a_tenth_is_held_back_and_of_one_picture_nothing_can_be() -> None:
+    assert hold_back(range(40), "here") == (list(range(36)), [36, 37, 38, 39])
+    with pytest.raises(EngineError, match="here: a single picture"):
+        hold_back(["a"], "here")
+
+
+def test_other_pictures_have_another_fingerprint_and_what_a_run_writes_beside_them_none(pairs: Path) -> None:
+    before = fingerprint(pairs)
+    write_picture(pairs / "runs" / "sheet_000001.jpg", np.zeros((9, 9), np.uint8))
+    assert fingerprint(pairs) == before
+    write_picture(pairs / "ir" / "scene_1.png", np.zeros((9, 9), np.uint8))
+    assert fingerprint(pairs) != before
 
 
 def test_who_walks_past_is_hot_in_the_infrared_and_wears_clothes_in_the_truth() -> None:

@@ -26,6 +26,7 @@ from irchroma.engines.training.color.thermal import ThermalRecipe  # noqa: E402
 from irchroma.engines.training.color.translation import translated  # noqa: E402
 from irchroma.engines.training.loop import SETTLED, Training, TrainOptions  # noqa: E402
 from irchroma.engines.training.pictures import Picture, read_pairs  # noqa: E402
+from irchroma.engines.training.report import keep  # noqa: E402
 from irchroma.engines.training.steps import PACED, Watch  # noqa: E402
 
 
@@ -161,6 +162,34 @@ def test_a_long_run_is_kept_and_heard_of_between_epochs(
     assert re.search(r"step 2 of 4, \d+\.\d min left: nano \d\.\d{5} fast", caplog.text)
 
 
+def test_a_loss_that_is_no_number_ends_the_run_and_leaves_what_was_kept(pairs: Path, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    training = Training(NirRecipe(pairs, False, tmp_path), _options(tmp_path / "out", 3))
+    advance = training.advance
+
+    def lost_in_the_second(batch: Batch) -> dict[str, float]:
+        parts = advance(batch)
+        return parts | ({"fast.tone": float("nan")} if training.steps.done == 1 else {})
+
+    training.advance = lost_in_the_second
+    training.steps.save()
+    with pytest.raises(EngineError, match="the loss of step 2 is no number: lower --rate"):
+        training.run()
+    assert Training(training.recipe, _options(tmp_path / "out", 3, resume=True)).steps.done == 0
+
+
+def test_what_is_no_number_is_null_in_the_log(tmp_path: Path) -> None:
+    keep(
+        tmp_path,
+        {"step": 1, "table": {"hue": float("nan"), "psnr_db": 9.5}},
+        "a.jpg",
+        np.zeros((8, 8), np.uint8),
+    )
+    assert (
+        tmp_path / "validation.jsonl"
+    ).read_text() == '{"step": 1, "table": {"hue": null, "psnr_db": 9.5}}\n'
+
+
 def test_a_run_is_not_overwritten_and_what_it_goes_on_with_is_said(
     pairs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -173,6 +202,10 @@ def test_a_run_is_not_overwritten_and_what_it_goes_on_with_is_said(
         Training(recipe, _options(tmp_path / "out", 2))
     with pytest.raises(EngineError, match=r"begun with minutes 5\.0, not 9\.0"):
         Training(recipe, TrainOptions(out=tmp_path / "out", minutes=9.0, resume=True, **own))
+    there = TrainOptions(out=tmp_path / "data", steps=2, data="of 3 pictures (1)", **own)
+    Training(recipe, there).steps.save()
+    with pytest.raises(EngineError, match=r"begun with data of 3 pictures \(1\), not of 4 pictures"):
+        Training(recipe, replace(there, data="of 4 pictures (2)", resume=True))
     thermal = ThermalRecipe(pairs)
     with pytest.raises(EngineError, match="begun with band nir, not thermal"):
         Training(thermal, TrainOptions(out=tmp_path / "out", minutes=5.0, resume=True, **own))

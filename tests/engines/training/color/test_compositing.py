@@ -149,4 +149,4 @@ def test_composites_of_pairs_without_a_sky_are_refused(tmp_path: Path) -> None:
     ground = (np.clip(_wood(2), 0.0, 1.0) * 255.0).astype(np.uint8)
     pair = Picture("wood", np.ascontiguousarray(ground[..., :3]), np.ascontiguousarray(ground[..., 3]))
     with pytest.raises(EngineOptionError, match="no pair has a sky"):
-        NirRecipe(_write(tmp_path, [pair]), cooperative=False, cache=tmp_path, composites=0.5)
+        NirRecipe(_write(tmp_path, [pair, replace(pair, name="held")]), False, tmp_path, composites=0.5)
