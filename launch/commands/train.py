@@ -40,7 +40,7 @@ CLASSIC, REPAIR = "classic colorizers", "methods of repair"
 BANDS = tuple(catalog.BANDS)
 TAKEN_BY = {
     **dict.fromkeys(("size", "hue", "synthetic"), BANDS),
-    **dict.fromkeys(("single_task", "turned", "composites", "hold", "cache"), ("nir",)),
+    **dict.fromkeys(("single_task", "turned", "composites", "hold", "truth", "cache"), ("nir",)),
     "start": (*BANDS, CLASSIC),
     "side": (*BANDS, CLASSIC, catalog.REFERENCE.name),
     "band": (CLASSIC, catalog.REFERENCE.name),
@@ -70,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="folder with nir/train and the like, or with ir/ and rgb/ of pairs",
+        help="ir/ and rgb/ of pairs, with equal names, and val/ir and val/rgb to judge by (or a tenth of the"
+        " pairs is held back); or nir/train and the like",
     )
     add("--out", type=Path, help="folder for checkpoints, sheets and ONNX (default: runs/ENGINE)")
     length = parser.add_mutually_exclusive_group()
@@ -96,6 +97,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WEIGHTS",
         help="nir: as --start; whose answers to keep but in skies, crowns before them and what is composed;"
         " --size alone is trained",
+    )
+    add(
+        "--truth",
+        choices=("natural", "camera"),
+        help="nir: the color to learn: without the camera's casts and under the light that the infrared lets"
+        " expect, or as it is (default: natural)",
     )
     add(
         "--without",
@@ -142,7 +149,8 @@ def run(args: argparse.Namespace) -> int:
     from irchroma.engines.training.export import ExportOptions, export
     from irchroma.engines.training.loop import Training, TrainOptions
     from irchroma.engines.training.pictures import fingerprint
-    from irchroma.engines.training.steps import CHECKPOINT, require_free
+    from irchroma.engines.training.steps import require_free
+    from irchroma.engines.training.watch import CHECKPOINT
 
     if args.threads < 1:
         raise EngineOptionError(f"--threads must be 1 or more, got {args.threads}")
@@ -345,7 +353,8 @@ def _recipe(args: argparse.Namespace) -> Recipe:
         composites = args.composites or 0.0
         cache = args.cache or Path(".cache")
         hold = args.hold is not None
-        return NirRecipe(args.data, not args.single_task, cache, extra, args.turned, composites, hold)
+        camera = args.truth == "camera"
+        return NirRecipe(args.data, not args.single_task, cache, extra, args.turned, composites, hold, camera)
     from irchroma.engines.training.color.thermal import ThermalRecipe
 
     return ThermalRecipe(args.data, extra, args.start)

@@ -63,6 +63,8 @@ class NirRecipe:
         composites: share of the pairs that get another sky, crowns or a ridge (`Compositor`).
         hold: say where an earlier network's answer is kept: in pairs and composites as `held_places` says, in
             the proxy task's pictures and the extra pairs everywhere. The proxy task keeps its share, then.
+        camera_truth: learn the pairs' color as it is. Otherwise the camera's casts are taken out of it
+            (`natural`), and its light is what the infrared lets expect (`with_expected_light`).
 
     Raises:
         EngineOptionError: composites are asked for, and no pair has a sky, or none leaves, that can be told.
@@ -79,11 +81,15 @@ class NirRecipe:
         turned: bool = False,
         composites: float = 0.0,
         hold: bool = False,
+        camera_truth: bool = False,
     ) -> None:
         self.pairs, self.validation = read_parts(folder, self.name)
-        LOG.info("%d pairs: taking the camera's casts out of their color", len(self.pairs))
-        natural_pairs = [replace(pair, rgb=natural(pair.rgb, pair.ir)) for pair in self.pairs]
-        self.pairs = with_expected_light(natural_pairs)
+        if camera_truth:
+            LOG.info("%d pairs: their color is learned as the camera has it", len(self.pairs))
+        else:
+            LOG.info("%d pairs: taking the camera's casts out of their color", len(self.pairs))
+            natural_pairs = [replace(pair, rgb=natural(pair.rgb, pair.ir)) for pair in self.pairs]
+            self.pairs = with_expected_light(natural_pairs)
         self.hold = hold
         if hold:
             self.pairs = [replace(pair, held=held_places(pair)) for pair in self.pairs]

