@@ -234,6 +234,16 @@ def repair_weights(name: str) -> Path:
     return WEIGHTS / f"repair_{name.replace('-', '_')}.onnx"
 
 
+def picture_side(frames: Path) -> Path:
+    """Beside the engine `reference`'s graph for frames, the one that encodes the picture given."""
+    return frames.with_name(f"{frames.stem}_picture.onnx")
+
+
+def colors_by_reference(weights: Path | None) -> bool:
+    """Whether a network of the user's own looks at a picture: it has that one's graph beside it."""
+    return weights is not None and picture_side(weights).is_file()
+
+
 def weights_path(kind: str, size: str) -> Path:
     """The ONNX file (float32) of one network; it may be absent."""
     return WEIGHTS / f"{kind}_{size}.onnx"

@@ -94,7 +94,11 @@ class AdjustableColorizer:
         self._given: GivenPicture | None = None
         if options.engine == catalog.REFERENCE.name:
             self._given = GivenPicture(
-                self._band, options.network, options.reference_strength, instead=options.recolor.instead
+                self._band,
+                options.network,
+                options.reference_strength,
+                instead=options.recolor.instead,
+                frames=options.weights if catalog.colors_by_reference(options.weights) else None,
             )
         self._networks: dict[_Key, Network] = {}
         self._asked: dict[_Key, tuple[Path, NetworkOptions]] = {}

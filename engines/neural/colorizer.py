@@ -94,7 +94,10 @@ class NeuralColorizer:
         self.network = network or opener(self.weights, options.network)
         if exemplar and network is None:
             strength, instead = options.reference_strength, options.recolor.instead
-            self.network = by_reference(self.network, self._band, options.network, strength, graphs, instead)
+            frames = options.weights if catalog.colors_by_reference(options.weights) else None
+            self.network = by_reference(
+                self.network, self._band, options.network, strength, graphs, instead, frames
+            )
         self._given = self.network.given if isinstance(self.network, ExemplarNetwork) else None
         if self._given is not None and references:
             self._given.give(references[0])
@@ -359,9 +362,9 @@ class NeuralColorizer:
 
 def _weights_of(options: NeuralOptions, band: str, shared: bool) -> Path:
     """The network's file: of the engine `reference` its band's `fast`; an 8-bit twin where that is faster."""
-    if options.weights is not None:
-        return options.weights
     exemplar = options.engine == catalog.REFERENCE.name
+    if options.weights is not None and not (exemplar and catalog.colors_by_reference(options.weights)):
+        return options.weights
     engine, size = (band, "fast") if exemplar else (options.engine, options.size)
     if shared:
         return catalog.weights_path(engine, size)

@@ -7,10 +7,11 @@ little, and is no surer by it; its mood comes later, over what is shown (`GivenP
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
-from irchroma.engines import catalog
 from irchroma.engines.network.network import Graph, Network, NetworkOptions, Tensor, open_graph
 from irchroma.engines.network.rewriting.early import EARLY, EARLY_CHANNELS, KnowsEarly, TakesEarly, alike
 from irchroma.engines.network.sharing import NetworkSeat
@@ -51,7 +52,7 @@ class ExemplarNetwork:
             EngineOptionError: the runtime makes no sense.
         """
         self._own, self.given = own, given
-        self._frames: Graph = opener(catalog.weights_path(catalog.REFERENCE.name, given.band), options)
+        self._frames: Graph = opener(given.frames, options)
         self._early = _early_of(own, self._frames)
         self._size: tuple[int, int] | None = None
         given.attend(self)
@@ -208,6 +209,7 @@ def by_reference(
     strength: float,
     opener: OpenGraph = open_graph,
     instead: Unsure = "auto",
+    frames: Path | None = None,
 ) -> ExemplarNetwork:
     """A band's network with one that looks at a reference, and a reference of its own; see `GivenPicture`.
 
@@ -215,7 +217,7 @@ def by_reference(
         EngineUnavailable, EngineOptionError: as of both; the band's network is closed then.
     """
     try:
-        given = GivenPicture(band, options, strength, opener, instead)
+        given = GivenPicture(band, options, strength, opener, instead, frames)
         try:
             return ExemplarNetwork(own, given, options, opener)
         except BaseException:

@@ -85,6 +85,7 @@ class GivenPicture:
 
     Attributes:
         encoded: the picture in use; None for none.
+        frames: the graph for frames.
         strength: how much it counts, [0, `STRONGEST`].
         look: of the band by a reference, with what is wished for where color is not known.
     """
@@ -96,6 +97,7 @@ class GivenPicture:
         strength: float = 1.0,
         opener: OpenGraph = open_graph,
         instead: Unsure = "auto",
+        frames: Path | None = None,
     ) -> None:
         """Load the encoder; without a picture to begin with.
 
@@ -105,6 +107,7 @@ class GivenPicture:
             strength: how much the picture counts.
             opener: loads the graph.
             instead: see `RecolorOptions`.
+            frames: the graph for frames, the encoder's beside it (`catalog.picture_side`); None: what ships.
 
         Raises:
             EngineUnavailable: weights or runtime are not here.
@@ -113,8 +116,8 @@ class GivenPicture:
         self.band, self.strength = band, checked_strength(strength)
         self.encoded: Encoded | None = None
         self.look = catalog.look_of(catalog.REFERENCE.name, band).showing(instead)
-        frames = catalog.weights_path(catalog.REFERENCE.name, band)
-        self._pictures: Graph = opener(frames.with_name(f"{frames.stem}_picture.onnx"), options)
+        self.frames = frames or catalog.weights_path(catalog.REFERENCE.name, band)
+        self._pictures: Graph = opener(catalog.picture_side(self.frames), options)
         self._encoding, self._asking = threading.Lock(), threading.Lock()
         self._wishes: list[_Wish] = []
         self._usual: dict[str, Tensor] | None = None

@@ -31,12 +31,13 @@ class NeuralOptions:
         size: `fast` or `best`; of `reference`, its band.
         work_size_px: long side of what the network sees at most; 0 for the size's own.
         steady: keep the color steady in time; off for pictures that do not follow one another.
-        weights: an ONNX file of the user's own; one that was calibrated says its size itself.
+        weights: an ONNX file of the user's own; one that was calibrated says its size itself. Of `reference`
+            a trained one with its `catalog.picture_side`, or a network in place of its band's `fast`.
         celsius: degrees a count and of count 0, by which `thermal` on the CPU knows people; None for none.
         reference: color pictures of this scene, which steer, and for the engine `reference` of any scene;
             `pictures.AUTO`: see `exchange_references`.
         reference_strength: how much they count, [0, 2]; beyond 1 pictures of other scenes
-            count more, and of the scene's own what is held back comes, see `reference.shown`.
+            count more, and of the scene's own what is held back comes, see `reference.visible_parts`.
         recolor: mode, chroma limit and filters.
         temporal: how the color is kept steady, and how often the network runs.
         network: runtime, threads, cache.

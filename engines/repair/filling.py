@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import cast
 
 import cv2
@@ -41,8 +42,8 @@ class FillOptions:
     """How holes are filled.
 
     Attributes:
-        method: `auto`: thin holes from their borders, wide ones by a network; a network's name, or one of
-            `CLASSICAL` for holes of every size.
+        method: `auto`: thin holes from their borders, wide ones by a network; a network's name or its .onnx
+            file, as `irchroma train` writes it; or one of `CLASSICAL` for holes of every size.
         network: runtime, threads, cache.
     """
 
@@ -50,8 +51,16 @@ class FillOptions:
     network: NetworkOptions = field(default_factory=NetworkOptions)
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise EngineOptionError(f"unknown method of repair {self.method!r}: use {', '.join(METHODS)}")
+        if self.method not in METHODS and own_network(self.method) is None:
+            raise EngineOptionError(
+                f"unknown method of repair {self.method!r}: use {', '.join(METHODS)} or a network's FILE.onnx"
+            )
+
+
+def own_network(method: str) -> Path | None:
+    """The file of a method that is a network of the user's own; None of others."""
+    path = Path(method)
+    return path if path.suffix.lower() == ".onnx" else None
 
 
 class Filling:
@@ -70,19 +79,22 @@ class Filling:
         self.options = options or FillOptions()
         method = self.options.method
         self._network: Graph | None = None
-        if method in ("auto", *REPAIRS):
+        own = own_network(method)
+        if own is not None or method in ("auto", *REPAIRS):
             name = DEFAULT_NETWORK if method == "auto" else method
             settings = self.options.network
             settings = replace(settings, threads=settings.threads or 1)  # a window is too small to share
             if settings.runtime not in GRAPH_RUNTIMES:  # the colorizer's alone, such as a GPU's
                 settings = replace(settings, runtime="auto")
             try:
-                self._network = open_graph(repair_weights(name), settings)
+                self._network = open_graph(own or repair_weights(name), settings)
+                if own is not None:
+                    _require_filling(self._network, own)
             except EngineUnavailable as error:
                 if method != "auto":
                     raise
                 log.warning("wide holes are filled by navier-stokes, not by a network: %s", error)
-        about = f"{DEFAULT_NETWORK if method == 'auto' else method}"
+        about = f"{DEFAULT_NETWORK if method == 'auto' else own.name if own is not None else method}"
         self.name = f"{about}, {self._network.name}" if self._network is not None else method
 
     @property
@@ -174,6 +186,17 @@ class Filling:
         over = (shown > 0) & (hole == 0)  # known, and answered all the same
         off = membrane(seen - answer, over.astype(np.float32))
         return np.asarray(np.clip(answer + off, 0.0, 1.0), np.float32)
+
+
+def _require_filling(network: Graph, path: Path) -> None:
+    """Raise EngineUnavailable, and close the network, unless it fills a window with a hole."""
+    try:
+        network.run({"holed": np.zeros((1, 2, SIDE_PX, SIDE_PX), np.float32)})["filled"][0, 0]
+    except Exception as error:
+        network.close()
+        raise EngineUnavailable(
+            f"{path} does not fill holes: name what irchroma train {' or '.join(REPAIRS)} wrote"
+        ) from error
 
 
 def _cut(picture: NDArray[np.generic], window: Window) -> NDArray[np.float32]:

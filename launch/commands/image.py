@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--repair-with",
         default="auto",
         metavar="METHOD",
-        help="auto, partial-conv, glcic, context-encoder, telea, navier-stokes (default auto)",
+        help="auto, partial-conv, glcic, context-encoder, telea, navier-stokes or FILE.onnx (default auto)",
     )
 
 

@@ -85,7 +85,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser, engine: str) -> None:
     add("--chroma-limit", type=float, metavar="X", help="cap of the color, 0 to 255 levels of CbCr")
     add("--work-size", type=int, default=0, metavar="PX", help="long side of what the network sees")
     add("--threads", type=int, default=0, metavar="N", help="CPU threads of the network")
-    add("--weights", type=Path, metavar="FILE.onnx", help="a network of your own: calibrate precision's")
+    add("--weights", type=Path, metavar="FILE.onnx", help="a network of your own: train's, calibrate's")
     add("--quick", action="store_true", help="bf16 where the CPU has it, as live runs do")
 
 

@@ -300,7 +300,7 @@ GROUPS: dict[str, tuple[Flag, ...]] = {
         Flag(
             "--repair-with",
             "repair.method",
-            "auto, partial-conv, glcic, context-encoder, telea, navier-stokes",
+            "auto, partial-conv, glcic, context-encoder, telea, navier-stokes or FILE.onnx",
             metavar="METHOD",
         ),
         Flag(

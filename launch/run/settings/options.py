@@ -15,7 +15,7 @@ from irchroma.engines.network.record import read_record
 from irchroma.engines.neural.colorizer import NeuralOptions
 from irchroma.engines.neural.speed.load_control import LIMIT_MS
 from irchroma.engines.palette.options import PaletteOptions, palette_from_name
-from irchroma.engines.repair.filling import METHODS
+from irchroma.engines.repair.filling import METHODS, own_network
 from irchroma.launch.config import ConfigError, from_file, from_table
 from irchroma.stream.loop.reader import ReconnectOptions
 from irchroma.stream.sensor.correction import Camera
@@ -111,15 +111,19 @@ class RepairChoice:
             frame at the end of their names, a camera profile (.toml) with bad pixels or missing areas, or
             `auto`: burnt-in text and logos, and blocks that a damaged stream left flat or a decoder made up,
             are found while the run goes on; "" for none.
-        method: `auto`, or a name of `irchroma.engines.repair.filling.METHODS`.
+        method: `auto`, a name of `irchroma.engines.repair.filling.METHODS`, or a network's .onnx file.
     """
 
     mask: str = ""
     method: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ConfigError(f"repair-with: unknown method {self.method!r}: use {', '.join(METHODS)}")
+        own = own_network(self.method)
+        if own is None and self.method not in METHODS:
+            known = f"{', '.join(METHODS)} or a network's FILE.onnx"
+            raise ConfigError(f"repair-with: unknown method {self.method!r}: use {known}")
+        if own is not None and not own.is_file():
+            raise ConfigError(f"repair-with: no file {own}: name what irchroma train wrote")
         if self.method != "auto" and not self.mask:
             raise ConfigError("--repair-with says how: add --repair MASK.png, a camera's FILE.toml or auto")
 

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from irchroma.engines.catalog import CLASSICS, REPAIRS, repair_weights
+from irchroma.engines.network.network import Graph, NetworkOptions, open_graph
+from irchroma.engines.neural.colorizer import NeuralColorizer
+from irchroma.engines.neural.options import NeuralOptions
 from irchroma.launch.cli import main
 from irchroma.launch.commands import train
 
@@ -132,6 +135,16 @@ def test_a_folder_without_pairs_ends_before_the_synthetic_scenes_are_drawn(
     ]
 
 
+@pytest.mark.parametrize("name", CLASSICS)
+def test_a_method_of_the_literature_learns_from_a_folder_of_pairs(
+    name: str, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    words = ["--data", str(pairs), "--steps", "1", "--batch", "2", "--threads", "1", "--side", "64"]
+    assert main(["train", name, *words, "--out", str(tmp_path / "out")]) == 0
+    assert Path(json.loads(capsys.readouterr().out)["graph"]).is_file()
+
+
 @pytest.mark.parametrize("name", [*CLASSICS, *REPAIRS])
 def test_every_method_of_the_literature_is_trained_by_its_name(
     name: str, pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -149,6 +162,19 @@ def test_every_method_of_the_literature_is_trained_by_its_name(
     assert Path(made["graph"]).name == graph
     assert Path(made["graph"]).stat().st_size == made["bytes"]
     assert made["steps"] == 2
+    if name in REPAIRS:  # and what was trained can be used
+        seen, mask = cv2.imread(str(pairs / "ir" / "a.png"), cv2.IMREAD_GRAYSCALE), tmp_path / "mask.png"
+        hole = np.zeros_like(seen)
+        hole[20:44, 20:44] = 255
+        assert cv2.imwrite(str(mask), hole)
+        filled = []
+        for method in (made["graph"], "telea"):
+            repair = ["--repair", str(mask), "--repair-with", method, "--threads", "1"]
+            out = str(tmp_path / "filled.png")
+            assert main(["image", str(pairs / "ir" / "a.png"), out, "--engine", "gray", *repair]) == 0
+            filled.append(cv2.imread(out, cv2.IMREAD_GRAYSCALE))
+        assert np.array_equal(filled[0][:16], filled[1][:16])
+        assert not np.array_equal(filled[0][24:40, 24:40], filled[1][24:40, 24:40])
     assert main(["train", name, *words[:2], "--minutes", "1"]) == 1
     assert "--steps" in capsys.readouterr().err
 
@@ -164,6 +190,23 @@ def test_the_network_that_looks_at_a_reference_is_trained_for_a_band(
     names = [Path(one["graph"]).name for one in made]
     assert names[0] == "reference_thermal.onnx"
     assert "reference_thermal_picture.onnx" in names
+    given = ["--reference", str(pairs / "rgb" / "a.png"), "--threads", "1"]
+    made_by = ["--engine", "reference:thermal", "--weights", made[0]["graph"], *given]
+    assert main(["image", str(pairs / "ir" / "a.png"), str(tmp_path / "a.png"), *made_by]) == 0
+    opened: list[Path] = []
+
+    def noted(path: Path, options: NetworkOptions) -> Graph:
+        opened.append(path)
+        return open_graph(path, options)
+
+    own = NeuralOptions(
+        "reference", "thermal", weights=Path(made[0]["graph"]), network=NetworkOptions(threads=1)
+    )
+    NeuralColorizer(own, graphs=noted).close()
+    assert [path.parent for path in opened] == [tmp_path / "out"] * 2
+    thermal = ["--engine", "thermal", "--weights", made[0]["graph"]]
+    assert main(["image", str(pairs / "ir" / "a.png"), str(tmp_path / "b.png"), *thermal]) == 1
+    assert "colors by a reference: use --engine reference" in capsys.readouterr().err
     monkeypatch.setattr(train, "PARTS", ("mfim", "contrastive"))
     assert main(["train", "reference", *words, "--out", str(tmp_path / "off"), "--ablate"]) == 0
     found = json.loads(Path(capsys.readouterr().out.strip()).read_text(encoding="utf-8"))["results"]
