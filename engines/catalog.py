@@ -239,9 +239,9 @@ def picture_side(frames: Path) -> Path:
     return frames.with_name(f"{frames.stem}_picture.onnx")
 
 
-def colors_by_reference(weights: Path | None) -> bool:
-    """Whether a network of the user's own looks at a picture: it has that one's graph beside it."""
-    return weights is not None and picture_side(weights).is_file()
+def frames_graph(weights: Path | None) -> Path | None:
+    """A network of the user's own where it looks at a picture: it has that one's graph beside it."""
+    return weights if weights is not None and picture_side(weights).is_file() else None
 
 
 def weights_path(kind: str, size: str) -> Path:

@@ -170,7 +170,7 @@ def _checked_name(text: str, neural: NeuralOptions) -> catalog.EngineName:
     if neural.weights is not None:
         if not name.neural:
             raise EngineOptionError(f"--weights is a network for nir or thermal, not {text}")
-        by_reference = catalog.colors_by_reference(neural.weights)
+        by_reference = catalog.frames_graph(neural.weights) is not None
         if by_reference and name.kind != catalog.REFERENCE.name:
             raise EngineOptionError(f"{neural.weights} colors by a reference: use --engine reference")
         if by_reference:

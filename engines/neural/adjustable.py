@@ -93,13 +93,9 @@ class AdjustableColorizer:
         self._band = catalog.band_of(options.engine, options.size)
         self._given: GivenPicture | None = None
         if options.engine == catalog.REFERENCE.name:
-            self._given = GivenPicture(
-                self._band,
-                options.network,
-                options.reference_strength,
-                instead=options.recolor.instead,
-                frames=options.weights if catalog.colors_by_reference(options.weights) else None,
-            )
+            strength, instead = options.reference_strength, options.recolor.instead
+            frames = catalog.frames_graph(options.weights)
+            self._given = GivenPicture(self._band, options.network, strength, instead=instead, frames=frames)
         self._networks: dict[_Key, Network] = {}
         self._asked: dict[_Key, tuple[Path, NetworkOptions]] = {}
         self._networks[_key(first)] = self._open(first)

@@ -94,7 +94,7 @@ class NeuralColorizer:
         self.network = network or opener(self.weights, options.network)
         if exemplar and network is None:
             strength, instead = options.reference_strength, options.recolor.instead
-            frames = options.weights if catalog.colors_by_reference(options.weights) else None
+            frames = catalog.frames_graph(options.weights)
             self.network = by_reference(
                 self.network, self._band, options.network, strength, graphs, instead, frames
             )
@@ -363,7 +363,7 @@ class NeuralColorizer:
 def _weights_of(options: NeuralOptions, band: str, shared: bool) -> Path:
     """The network's file: of the engine `reference` its band's `fast`; an 8-bit twin where that is faster."""
     exemplar = options.engine == catalog.REFERENCE.name
-    if options.weights is not None and not (exemplar and catalog.colors_by_reference(options.weights)):
+    if options.weights is not None and not (exemplar and catalog.frames_graph(options.weights)):
         return options.weights
     engine, size = (band, "fast") if exemplar else (options.engine, options.size)
     if shared:
