@@ -182,7 +182,8 @@ class Training:
         return self.average
 
     def validate(self) -> None:
-        validate(self.average, self.recipe.validation, self.options.out, self.steps.done)
+        by_sky = self.recipe.name == "thermal"
+        validate(self.average, self.recipe.validation, self.options.out, self.steps.done, by_sky)
 
     def _validated(self) -> int:
         """The last step that `validation.jsonl` has a line of; 0: none."""

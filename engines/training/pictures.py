@@ -114,7 +114,7 @@ def read_pairs(folder: Path) -> list[Picture]:
     if alone:
         side = "rgb" if alone[0] in infrared else "ir"
         raise EngineError(
-            f"{len(alone)} pictures of {folder} have no partner, the first: {side}/{alone[0]} is missing"
+            f"pictures of {folder} without a partner: {len(alone)}, the first: {side}/{alone[0]} is missing"
         )
     if not infrared:
         raise EngineError(f"no pictures in {folder / 'ir'}")
@@ -141,7 +141,7 @@ def _telling(pictures: list[Picture], side: str) -> list[Picture]:
             f"of all {len(flat)} pairs {side} is of one level, such as {flat[0]}: there is nothing to learn"
         )
     if flat:
-        LOG.warning("left out %d pairs, as %s is of one level, such as %s", len(flat), side, flat[0])
+        LOG.warning("pairs left out: %d, as %s is of one level, such as %s", len(flat), side, flat[0])
     return [picture for picture in pictures if picture.name not in flat]
 
 
@@ -164,7 +164,9 @@ def read_parts(folder: Path, band: str) -> tuple[list[Picture], list[Picture]]:
     if band != "thermal":
         pairs = _telling(pairs, "rgb")
     if validation.is_dir():
-        return pairs, read_pairs(validation)
+        judges = read_pairs(validation)
+        LOG.info("%d pairs are learned; judged by the %d of %s", len(pairs), len(judges), validation)
+        return pairs, judges
     learned, judges = hold_back(pairs, str(train))
     said = "judged by the last %d of %d pairs, from %s on, which are not learned: for others add %s"
     LOG.info(said, len(judges), len(pairs), judges[0].name, validation)

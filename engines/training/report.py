@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ COLUMNS = (
     *("psnr_db", "ssim", "ciede2000", "hue_agreement"),
     *("colorfulness", "truth_colorfulness", "detail_kept"),
 )
+FEWEST = 4
+"""Pictures whose names begin alike that are averaged as a group; of names like 0001.png each is its own."""
+GROUPED_BY = f"first word of the file's name, up to _, where {FEWEST} pictures or more share it"
+BY_SKY = f"; dark sky: the color picture's upper third is no brighter than {metrics.DAYTIME_LEVEL:g} of 255"
 LONG_SIDE = 320
 """Pixels: larger pictures are made this small before they are colored and measured."""
 
@@ -60,10 +65,14 @@ def shrink(picture: Picture) -> Picture:
     return Picture(picture.name, rgb, ir)
 
 
-def kind(picture: Picture) -> str:
-    """The group a validation picture is averaged in: the first word of its name, and night where it is."""
-    word = picture.name.rpartition("/")[2].partition("_")[0]
-    return word if metrics.taken_by_day(picture.rgb) or word in ("vcip", "epfl") else f"{word} night"
+def groups_of(pictures: Sequence[Picture], by_sky: bool) -> list[str]:
+    """The group that each picture is averaged in: see `GROUPED_BY`, and `BY_SKY` where it is so."""
+    words = [picture.name.rpartition("/")[2].partition("_")[0] for picture in pictures]
+    counts = Counter(words)
+    rest = "others" if max(counts.values(), default=0) >= FEWEST else "all"
+    groups = [word if counts[word] >= FEWEST else rest for word in words]
+    dark = [by_sky and not metrics.taken_by_day(picture.rgb) for picture in pictures]
+    return [f"{group} dark sky" if is_dark else group for group, is_dark in zip(groups, dark, strict=True)]
 
 
 def validate(
@@ -71,8 +80,18 @@ def validate(
     pictures: Sequence[Picture],
     out: Path,
     step: int,
+    by_sky: bool = False,
 ) -> dict[str, dict[str, float]]:
-    """Color the pictures with each size, log a table, write `validation.jsonl` and a contact sheet."""
+    """Color the pictures with each size, log a table, write `validation.jsonl` and a contact sheet.
+
+    Args:
+        network: is not changed.
+        pictures: to judge by.
+        out: folder of what is written.
+        step: the training's.
+        by_sky: average pictures with a dark sky apart: a thermal night has no color that could be known.
+    """
+    names = groups_of(pictures, by_sky)
     table: dict[str, dict[str, float]] = {}
     small = [shrink(picture) for picture in pictures]
     answers: dict[str, list[np.ndarray]] = {}
@@ -80,14 +99,15 @@ def validate(
         model = ColorAt(network, size).eval()
         answers[size] = [color(model, picture.infrared)[0] for picture in small]
         groups: dict[str, list[metrics.Scores]] = {}
-        for picture, answer in zip(small, answers[size], strict=True):
-            groups.setdefault(kind(picture), []).append(metrics.score(answer, picture.rgb, picture.infrared))
+        for name, picture, answer in zip(names, small, answers[size], strict=True):
+            groups.setdefault(name, []).append(metrics.score(answer, picture.rgb, picture.infrared))
         for group, scores in groups.items():
             mean = metrics.mean_scores(scores).as_dict()
             table[f"{size} {group}"] = {name: round(mean[name], 4) for name in COLUMNS}
     for name, row in table.items():
         LOG.info("step %d %-16s %s", step, name, " ".join(f"{key} {value:.3f}" for key, value in row.items()))
-    keep(out, {"step": step, "table": table}, f"sheet_{step:06d}.jpg", sheet(small, answers))
+    about = {"grouped_by": GROUPED_BY + BY_SKY * by_sky, "pictures": dict(Counter(names))}
+    keep(out, {"step": step, **about, "table": table}, f"sheet_{step:06d}.jpg", sheet(small, answers))
     return table
 
 

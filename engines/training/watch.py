@@ -116,7 +116,7 @@ class Watch:
         self._told = number
         if again or not self._unkept:
             self._leave()
-        LOG.info("step %d is finished and kept first; once more: at once", self._done + 1)
+        LOG.info("stopping when step %d is finished and kept; once more stops at once", self._done + 1)
 
     def _leave(self) -> None:
         lost = "; the step that was going on is lost" if self._unkept else ""

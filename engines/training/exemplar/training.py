@@ -169,7 +169,8 @@ class ReferenceTraining:
         for index, picture in enumerate(small):
             shown = [np.repeat(picture.infrared[..., None], 3, axis=2)]
             crop = _crop(picture.rgb, index)
-            for kind, reference in zip(KINDS, (None, crop, crop, _next(small, index)), strict=True):
+            other = _next(small, index) if len(small) > 1 else self.pictures.pairs[0].rgb
+            for kind, reference in zip(KINDS, (None, crop, crop, other), strict=True):
                 answer = self.color(picture.infrared, reference, placed=not kind.endswith("by content"))
                 scores[kind].append(metrics.score(answer, picture.rgb, picture.infrared))
                 shown += [answer] if reference is None else [reference, answer]

@@ -52,7 +52,7 @@ def test_partners_are_found_by_stem(pairs: Path) -> None:
 
 def test_a_picture_without_its_partner_is_named(pairs: Path) -> None:
     (pairs / "rgb" / "scene_1.png").unlink()
-    with pytest.raises(EngineError, match=r"1 pictures .* no partner, the first: rgb/scene_1 is missing"):
+    with pytest.raises(EngineError, match=r"without a partner: 1, the first: rgb/scene_1 is missing"):
         read_pairs(pairs)
 
 
@@ -85,7 +85,7 @@ def test_pairs_of_one_level_are_left_out_with_a_word_and_refused_alone(
 ) -> None:
     write_picture(pairs / "ir" / "scene_1.png", np.full((96, 96), 7, np.uint8))
     assert [pair.name for pair in read_pairs(pairs)] == ["data/scene_0", "data/scene_2"]
-    assert "left out 1 pairs, as infrared is of one level, such as data/scene_1" in caplog.text
+    assert "pairs left out: 1, as infrared is of one level, such as data/scene_1" in caplog.text
     for name in ("scene_0", "scene_2"):
         write_picture(pairs / "rgb" / f"{name}.png", np.zeros((96, 96, 3), np.uint8))
     with pytest.raises(EngineError, match=r"of all 2 pairs rgb .* nothing to learn"):
@@ -114,6 +114,7 @@ def test_nothing_is_both_learned_and_judged_by(
     learned, judges = ([pair.name for pair in part] for part in read_parts(folder, "nir"))
     assert len(learned) == 3
     assert judges == ["val/own"]
+    assert f"3 pairs are learned; judged by the 1 of {validation}" in caplog.text
 
 
 def test_a_tenth_is_held_back_and_of_one_picture_nothing_can_be() -> None:

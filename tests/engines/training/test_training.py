@@ -27,7 +27,7 @@ from irchroma.engines.training.color.thermal import ThermalRecipe  # noqa: E402
 from irchroma.engines.training.color.translation import translated  # noqa: E402
 from irchroma.engines.training.loop import SETTLED, Training, TrainOptions  # noqa: E402
 from irchroma.engines.training.pictures import Picture, read_pairs  # noqa: E402
-from irchroma.engines.training.report import keep  # noqa: E402
+from irchroma.engines.training.report import groups_of, keep  # noqa: E402
 from irchroma.engines.training.steps import PACED  # noqa: E402
 from irchroma.engines.training.watch import LOSSES, Watch  # noqa: E402
 
@@ -42,7 +42,11 @@ def test_training_reports_and_resumes_where_it_stopped(pairs: Path, tmp_path: Pa
     first = Training(recipe, _options(tmp_path / "out", 2))
     first.run()
     assert list((tmp_path / "out").glob("sheet_*.jpg"))
-    assert (tmp_path / "out" / "validation.jsonl").read_text().count('"step"') == 1
+    (line,) = (tmp_path / "out" / "validation.jsonl").read_text().splitlines()
+    found = json.loads(line)
+    assert (found["step"], found["pictures"]) == (2, {"all": 1})
+    assert set(found["table"]) == {"nano all", "fast all", "best all"}
+    assert found["grouped_by"].startswith("first word of the file's name")
     resumed = Training(recipe, _options(tmp_path / "out", 4, resume=True))
     assert resumed.steps.done == 2
     for kept, loaded in ((first.network, resumed.network), (first.average, resumed.average)):
@@ -193,6 +197,19 @@ def test_what_is_no_number_is_null_in_the_log(tmp_path: Path) -> None:
     assert (
         tmp_path / "validation.jsonl"
     ).read_text() == '{"step": 1, "table": {"hue": null, "psnr_db": 9.5}}\n'
+
+
+def test_pictures_are_averaged_by_the_words_that_their_names_share_and_thermal_ones_by_their_sky() -> None:
+    dark, bright = np.zeros((9, 9, 3), np.uint8), np.full((9, 9, 3), 200, np.uint8)
+
+    def named(*names: str) -> list[Picture]:
+        return [Picture(f"val/{name}", bright if at % 2 else dark) for at, name in enumerate(names)]
+
+    numbered = named(*(f"{number:04}" for number in range(6)))
+    assert groups_of(numbered, by_sky=False) == ["all"] * 6
+    assert groups_of(numbered, by_sky=True) == ["all dark sky", "all"] * 3
+    gates = named("gate_1", "yard_1", "gate_2", "gate_3", "gate_4")
+    assert groups_of(gates, by_sky=False) == ["gate", "others", "gate", "gate", "gate"]
 
 
 def test_a_run_is_not_overwritten_and_what_it_goes_on_with_is_said(

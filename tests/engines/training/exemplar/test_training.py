@@ -75,6 +75,22 @@ def test_a_run_repeats_from_its_seed_and_resumes(pictures: ReferencePictures, tm
     assert torch.equal(frozen, whole.network.infrared.trunk.stem.weight)
 
 
+def test_another_scene_is_another_picture_where_one_alone_judges(
+    pictures: ReferencePictures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = training.ReferenceTraining("nir", pictures, short(tmp_path, 1))
+    given = []
+
+    def noted(luma: np.ndarray, reference: np.ndarray | None, placed: bool) -> np.ndarray:
+        given.append(reference)
+        return pictures.validation[0].rgb
+
+    monkeypatch.setattr(run, "color", noted)
+    run.validate()
+    assert len(pictures.validation) == 1
+    assert given[training.KINDS.index("other scene")] is pictures.pairs[0].rgb
+
+
 def test_what_is_compared_begins_alike_and_sees_the_same(pictures: ReferencePictures, tmp_path: Path) -> None:
     options = {
         "everything": short(tmp_path / "a", 2),
