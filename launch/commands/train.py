@@ -57,52 +57,62 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "engine",
         choices=(*catalog.NETWORKS, *catalog.REPAIRS, RETRIEVAL),
-        help="the engine or method of repair to train, or retrieval: what finds references (--steps, --seed)",
+        help="what to train: an engine, a method of repair, or retrieval, which finds references",
     )
     add(
         "--band",
         choices=tuple(catalog.BANDS),
-        help="a classic colorizer, reference: whose pairs it learns from (default: nir)",
+        help="classic colorizers, reference: the band whose pairs are learned (default: nir)",
     )
-    add("--size", choices=(*SIZES, "all"), help="nir, thermal: what to export (default: all)")
+    add(
+        "--size",
+        choices=(*SIZES, "all"),
+        help="nir, thermal: which networks to write (default: all); all are trained, with one encoder",
+    )
     add(
         "--data",
         type=Path,
         required=True,
         metavar="DIR",
-        help="ir/ and rgb/ of pairs, with equal names, and val/ir and val/rgb to judge by (or a tenth of the"
-        " pairs is held back); or nir/train and the like",
+        help="pairs with equal names in ir/ and rgb/; those in val/ir and val/rgb judge, or else a tenth of"
+        " the others does; nir/train, nir/val and the like are taken too",
     )
-    add("--out", type=Path, help="folder for checkpoints, sheets and ONNX (default: runs/ENGINE)")
+    add("--out", type=Path, help="folder for checkpoints, contact sheets and networks (default: runs/ENGINE)")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--minutes", type=float, help="nir, thermal: wall-clock budget (default: 60)")
-    length.add_argument("--steps", type=int, help="number of steps")
+    length.add_argument("--minutes", type=float, help="nir, thermal: how long to train (default: 60)")
+    length.add_argument(
+        "--steps", type=int, help="how many steps to train (repair: 4000; retrieval: 2500; others: 2000)"
+    )
     add("--resume", action="store_true", help="go on from the checkpoint in --out")
     add(
         "--start",
         type=Path,
-        help="nir, thermal, classic colorizers: checkpoint to start from; the bands: or NAME_SIZE.onnx",
+        help="nir, thermal, classic colorizers: checkpoint to begin with; nir, thermal: or NAME_SIZE.onnx",
     )
-    add("--single-task", action="store_true", help="nir: infrared pairs alone, for comparison")
-    add("--turned", action="store_true", help="nir: begin after the turn to infrared (with --start)")
+    add("--single-task", action="store_true", help="nir: learn from the pairs alone, not from gray pictures")
+    add(
+        "--turned",
+        action="store_true",
+        help="nir: learn mostly from infrared from the first step on; for weights that know it, with --start",
+    )
     add(
         "--composites",
         type=float,
         metavar="SHARE",
-        help="nir: of the pairs that get another sky, crowns or a ridge (default: 0)",
+        help="nir: share of the pairs that get another sky, trees or a ridge (default: 0)",
     )
     add(
         "--hold",
         type=Path,
         metavar="WEIGHTS",
-        help="nir: as --start; whose answers to keep but in skies, crowns before them and what is composed;"
-        " --size alone is trained",
+        help="nir: a network, named as for --start, whose answers are kept but in skies, trees before them"
+        " and composites; only --size is trained",
     )
     add(
         "--truth",
         choices=("natural", "camera"),
-        help="nir: the color to learn: without the camera's casts and under the light that the infrared lets"
-        " expect, or as it is (default: natural)",
+        help="nir: the color to learn: natural, without the camera's casts and in the light that the infrared"
+        " lets expect; or the camera's, as it is (default: natural)",
     )
     add(
         "--without",
@@ -110,32 +120,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=PARTS,
         default=[],
         metavar="PART",
-        help=f"reference: leave out of network or loss: {', '.join(PARTS)}",
+        help=f"reference: parts of the network or of its loss to leave out: {', '.join(PARTS)}",
     )
     add(
         "--ablate",
         action="store_true",
-        help="reference: train with everything and without each part, in step, on the same batches",
+        help="reference: train with everything, and without each part, on the same batches",
     )
-    add("--larger", action="store_true", help="reference: a form for GPUs; none ships")
-    add("--batch", type=int, help="crops a step; nir, thermal: of 192 pixels, fewer of larger ones (12)")
+    add("--larger", action="store_true", help="reference: a larger form, for GPUs")
+    add(
+        "--batch",
+        type=int,
+        help="crops in a step (repair: 8; reference: 6; others: 12; of nir, thermal fewer, where large)",
+    )
     add(
         "--side",
         type=int,
         nargs="+",
         metavar="PX",
-        help="of crops, multiples of 32; nir, thermal: every step draws one (160 192 256 320)",
+        help="of the crops, a multiple of 32 (reference: 192; classic colorizers: 160); nir, thermal: every"
+        " step draws one (160 192 256 320)",
     )
     add("--rate", type=float, help="peak learning rate (nir, thermal: 0.001; others: 0.002)")
-    add("--hue", type=float, help="nir, thermal: weight of too little color along the true hue (default: 7)")
-    add("--epoch", type=int, help="between validations (nir, thermal: 200; others: 250)")
-    add("--seed", type=int, default=0, help="of everything drawn (default: 0)")
+    add("--hue", type=float, help="nir, thermal: weight of too little color of the true hue (default: 7)")
+    add(
+        "--epoch",
+        type=int,
+        help="steps between checkpoints with a validation (nir, thermal: 200; others: 250); of nir, thermal"
+        " its means are of pictures whose names begin with the same word, up to _",
+    )
+    add("--seed", type=int, default=0, help="of all that is drawn at random (default: 0)")
     add("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all)")
-    add("--cache", type=Path, help="nir: folder of the pictures that a helper draws (default: .cache)")
+    add("--cache", type=Path, help="nir: folder for color pictures drawn as infrared (default: .cache)")
     add(
         "--synthetic",
         type=int,
-        help=f"nir, thermal: synthetic scenes in the mix (default: {SYNTHETIC}; 0: none)",
+        help=f"nir, thermal: synthetic scenes that are learned, too (default: {SYNTHETIC}; 0: none)",
     )
 
 
