@@ -31,7 +31,7 @@ from irchroma.engines.recolor.work_picture import padded, reduced, work_size
 
 RIDGES = (0.003, 0.03, 0.3)
 """Tried on a part of what is learned from: many pairs carry a freer correction than few."""
-FEWEST = 8
+FEWEST, HELD_SHARE = 8, 0.25
 """Pairs to learn from, and half as many to judge by."""
 LOOKED_AT = 200_000
 """About so many places say how the error goes with the features."""
@@ -64,7 +64,7 @@ class ColorTuningOptions:
     engine: str
     size: str = "fast"
     weights: Path | None = None
-    held_share: float = 0.25
+    held_share: float = HELD_SHARE
     threads: int = 0
     only: Literal["", "tone"] = ""
 
@@ -120,6 +120,14 @@ class ColorTuning:
             )
 
 
+def _what_helps(count: int) -> str:
+    """What to do with so many pairs, whose shares to learn from and to judge by are too few."""
+    judges = FEWEST // 2
+    if count < FEWEST + judges:
+        return f"give {FEWEST + judges - count} more"
+    return f"--held {max(judges / count, HELD_SHARE):.2f} holds enough of them back"
+
+
 def tune(
     pairs: Sequence[Pair], options: ColorTuningOptions, note: Callable[[float, str], None] = lambda *_: None
 ) -> ColorTuning:
@@ -138,7 +146,7 @@ def tune(
     if count < FEWEST or len(pairs) - count < FEWEST // 2:
         raise CalibrationError(
             f"expected at least {FEWEST} pairs to learn from and {FEWEST // 2} to judge by,"
-            f" got {count} and {len(pairs) - count}"
+            f" got {count} and {len(pairs) - count}: {_what_helps(len(pairs))}"
         )
     network = WatchedNetwork(options.path)
     work_px = catalog.WORK_SIZE_PX[options.size]

@@ -156,8 +156,14 @@ def test_counts_are_a_thermal_cameras_where_no_engine_is_named(
         assert json.loads((tmp_path / f"{engine}-report.json").read_text())["engine"] == engine
 
 
-def test_too_few_pairs_are_refused_and_shares_outside_0_to_1_too() -> None:
-    with pytest.raises(CalibrationError, match="at least 8 pairs"):
-        tune([pair(n) for n in range(6)], ColorTuningOptions("nir"))
+@pytest.mark.parametrize(
+    ("count", "held", "helps"),
+    [(6, 0.25, "give 6 more"), (12, 0.25, "--held 0.33 "), (40, 0.95, "--held 0.25 ")],
+)
+def test_too_few_pairs_are_refused_with_what_helps_and_shares_outside_0_to_1_too(
+    count: int, held: float, helps: str
+) -> None:
+    with pytest.raises(CalibrationError, match=f"at least 8 pairs .*: {helps}"):
+        tune([pair(0)] * count, ColorTuningOptions("nir", held_share=held))
     with pytest.raises(CalibrationError, match="between 0 and 1"):
         ColorTuningOptions("nir", held_share=1.0)

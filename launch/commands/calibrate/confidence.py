@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from irchroma.calibration.confidence import KNOWN_QUANTILE, ConfidenceResult, Pair, calibrate, look
+from irchroma.calibration.confidence import (
+    FEWEST,
+    FEWEST_APART,
+    KNOWN_QUANTILE,
+    ConfidenceResult,
+    Pair,
+    calibrate,
+    look,
+)
 from irchroma.calibration.errors import CalibrationError
 from irchroma.engines import catalog
 from irchroma.engines.measures.metrics import taken_by_day
@@ -25,7 +33,7 @@ from irchroma.launch.stills.coloring import read_luma_pair
 from irchroma.launch.stills.picture_files import list_pairs, list_pictures, read_rgb
 
 EXAMPLE = """irchroma calibrate confidence pairs/train --beyond photographs/ --engine thermal:fast \\
-      --out engines/weights/thermal_fast.onnx --json confidence_thermal_fast.json"""
+      --out thermal_sure.onnx --json thermal_sure.json"""
 
 SEED = 11
 SYNTHETIC = 16
@@ -84,22 +92,25 @@ def run(args: argparse.Namespace) -> int:
         raise CalibrationError(
             "--beyond: expected folders of different names, such as nir/train thermal/train"
         )
+    sources = [Path(folder) for folder in args.source]
+    own, set_apart = (_named(sources, args.apart, with_it) for with_it in (False, True))
+    strangers = {name: _named([folder], None, False, args.most) for folder, name in kinds.items()}
+    _require_enough(len(own), {name: len(files) for name, files in strangers.items()})
     path = args.weights or catalog.weights_path(kind, size)
     network = WatchedNetwork(path)
     progress = Progress(None)
     try:
-        sources = [Path(folder) for folder in args.source]
         work_px = catalog.WORK_SIZE_PX[size]
         day = _by_day if kind == "thermal" else iter
-        known = _as_others_see(day(_pairs(_named(sources, args.apart, False), progress)), kind)
+        known = _as_others_see(day(_pairs(own, progress)), kind)
         seen = look(network, known, work_px, poor=True)
-        rooms = look(network, day(_pairs(_named(sources, args.apart, True), progress)), work_px, poor=True)
+        rooms = look(network, day(_pairs(set_apart, progress)), work_px, poor=True)
         beyond = {}
-        for folder in kinds:
-            others = _pairs(_named([folder], None, False, args.most), progress)
+        for name, files in strangers.items():
+            others = _pairs(files, progress)
             if kind == "thermal":
                 others = _drawn_too(others)
-            beyond[kinds[folder]] = look(network, others, work_px)
+            beyond[name] = look(network, others, work_px)
         beyond["textures"] = look(network, _textures(), work_px)
         # A photograph whose color a thermal network happens to hit has a twin drawn as heat, which it misses.
         # The spread of heat tells training's cameras: by it, views from above and clouds passed for streets.
@@ -114,6 +125,17 @@ def run(args: argparse.Namespace) -> int:
         counts = [len(seen), sum(len(kind) for kind in beyond.values()), len(rooms)]
         write_json(args.json, report(args.engine, counts, result))
     return 0
+
+
+def _require_enough(own: int, strangers: Mapping[str, int]) -> None:
+    """CalibrationError for too few pictures of the user's: scenes and noise that are made up do not count."""
+    if own < FEWEST:
+        raise CalibrationError(f"expected at least {FEWEST} pairs that the network was trained on, got {own}")
+    for name, count in strangers.items():
+        if count < FEWEST_APART:
+            raise CalibrationError(f"--beyond {name}: expected at least {FEWEST_APART} pictures, got {count}")
+    if (count := sum(strangers.values())) < FEWEST:
+        raise CalibrationError(f"--beyond: expected at least {FEWEST} pictures in all, got {count}")
 
 
 def table(result: ConfidenceResult) -> list[str]:
