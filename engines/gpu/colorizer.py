@@ -27,7 +27,7 @@ from irchroma.engines.gpu.device import Device
 from irchroma.engines.gpu.frames.pictures import PictureOnDevice
 from irchroma.engines.gpu.frames.transfer import DevicePicture
 from irchroma.engines.gpu.stages import stage
-from irchroma.engines.network.record import require_match
+from irchroma.engines.network.record import own_size, require_match
 from irchroma.engines.neural.colorizer import NeuralOptions, NeuralPicture
 from irchroma.engines.neural.given_picture import checked_strength
 from irchroma.engines.picture import require_picture
@@ -84,8 +84,7 @@ class DeviceColorizer:
         record = None
         if options.weights is not None and options.weights.is_file():
             record = require_match(options.weights, options.engine)
-        if record is not None:
-            options = replace(options, size=record.size)
+            options = replace(options, size=own_size(options.weights) or options.size)
         self._precision = "" if record is None else f" {record.precision}"
         self.options = options
         self.depth = depth

@@ -18,9 +18,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from irchroma.engines import catalog
 from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 
 RECORD_KEY = "irchroma.network"
+TRAINED_KEY = "irchroma.trained"
+"""`nir:fast` of a network that was trained as that."""
 ANSWER_KEY = "irchroma.answer"
 """What an 8-bit network answers to the picture of `verification`, in exact arithmetic; in base 64."""
 _METADATA_FIELD = 14
@@ -74,6 +77,34 @@ def read_record(path: Path) -> NetworkRecord | None:
         raise _damaged(path) from error
 
 
+def made_for(path: Path) -> tuple[str, str] | None:
+    """Engine and size that a network file is of; None where neither it nor its place says so.
+
+    Raises:
+        EngineUnavailable: as `read_record`.
+    """
+    record = read_record(path)
+    if record is not None:
+        return record.engine, record.size
+    trained = _entry(path, TRAINED_KEY)
+    if trained is not None:
+        engine, _, size = trained.decode(errors="replace").partition(":")
+        return engine, size
+    shipped = path.resolve().parent == catalog.WEIGHTS.resolve()
+    engine, _, size = path.stem.rpartition("_")
+    return (engine, size) if shipped and engine in catalog.BANDS else None
+
+
+def own_size(path: Path) -> str | None:
+    """The size that a network file is of, of those that ship (`catalog.SIZES`); None of others.
+
+    Raises:
+        EngineUnavailable: as `read_record`.
+    """
+    made = made_for(path)
+    return made[1] if made is not None and made[1] in catalog.SIZES else None
+
+
 def read_answer(path: Path) -> bytes | None:
     """What the network answers to the picture of `verification`; None where the file does not say.
 
@@ -116,7 +147,7 @@ def with_record(model: Any, record: NetworkRecord) -> Any:
 
 
 def require_match(path: Path, engine: str, size: str | None = None) -> NetworkRecord | None:
-    """The record of `path`, held against what the user named; None where the file says nothing.
+    """The record of `path`, which is held against what the user named; None where it has none.
 
     Args:
         path: the network file.
@@ -127,16 +158,14 @@ def require_match(path: Path, engine: str, size: str | None = None) -> NetworkRe
         EngineOptionError: it was made for something else.
         EngineUnavailable: as `read_record`.
     """
-    record = read_record(path)
-    if record is None:
-        return None
-    if record.engine != engine or (size is not None and record.size != size):
+    made = made_for(path)
+    if made is not None and (made[0] != engine or (size is not None and made[1] != size)):
         asked = engine if size is None else f"{engine}:{size}"
         raise EngineOptionError(
-            f"{path} was calibrated for {record.engine}:{record.size}, asked for is {asked}:"
-            f" use --engine {record.engine}:{record.size}, or calibrate again"
+            f"{path} is a network for {made[0]}:{made[1]}, asked for is {asked}: use --engine {made[0]}"
+            f"{f':{made[1]}' if made[1] in catalog.SIZES else ''}, or another network"
         )
-    return record
+    return read_record(path)
 
 
 def _metadata(file: BinaryIO) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ from irchroma.engines import catalog
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.eight_bit.twins import weights_for
 from irchroma.engines.network.network import Network, NetworkOptions, open_graph, open_network
-from irchroma.engines.network.record import require_match
+from irchroma.engines.network.record import own_size, require_match
 from irchroma.engines.network.sharing import NetworkSeat
 from irchroma.engines.neural import people
 from irchroma.engines.neural.background import Answer, CallsInOrder, ColorBeside
@@ -84,8 +84,8 @@ class NeuralColorizer:
         record = None
         if self.weights.is_file():
             record = require_match(self.weights, self._band if exemplar else options.engine)
-        if record is not None and not exemplar:
-            options = replace(options, size=record.size)
+            if not exemplar:
+                options = replace(options, size=own_size(self.weights) or options.size)
         self._precision = f" {record.precision}" if record is not None else ""
         if opener is open_network:
             options = _with_threads_left(options)
@@ -135,9 +135,11 @@ class NeuralColorizer:
 
     @property
     def name(self) -> str:
-        """`nir fast, openvino bf16`; `nir fast int8, ...` with a calibrated network."""
+        """`nir fast, openvino bf16`; `nir fast int8 of FILE.onnx, ...` with a network of one's own."""
         steered = " + reference" if self._steering is not None else ""
-        return f"{self.options.engine} {self.options.size}{self._precision}{steered}, {self.network.name}"
+        own = f" of {self.options.weights.name}" if self.options.weights is not None else ""
+        about = f"{self.options.engine} {self.options.size}{self._precision}{own}{steered}"
+        return f"{about}, {self.network.name}"
 
     def prepare(self, size: tuple[int, int]) -> None:
         """Compile the network for pictures of `size` (H, W) now, half a second, rather than on the first one.

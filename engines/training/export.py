@@ -20,6 +20,7 @@ from torch import nn
 from irchroma.engines.cache import replaced
 from irchroma.engines.errors import EngineError, EngineUnavailable
 from irchroma.engines.network.confidence import with_trust_of
+from irchroma.engines.network.record import TRAINED_KEY
 from irchroma.engines.network.weight_storage import load, narrow_weights, save, widen_weights
 from irchroma.engines.training.coloring_network import ColorAt, ColorNetwork
 from irchroma.engines.training.encoder import ScaledConv
@@ -38,11 +39,18 @@ class ExportOptions:
         size: `fast` or `best`.
         saturation: factor on the chroma.
         vibrance: further factor, less 1, on chroma that is nearly neutral.
+        engine: what was trained; "": the graph does not say.
     """
 
     size: str
     saturation: float = 1.0
     vibrance: float = 0.0
+    engine: str = ""
+
+    @property
+    def of(self) -> str:
+        """What the graph says that it is of: `nir:fast`."""
+        return f"{self.engine}:{self.size}" if self.engine else ""
 
 
 def export(network: ColorNetwork, path: Path, options: ExportOptions, start: Path | None = None) -> Path:
@@ -60,7 +68,8 @@ def export(network: ColorNetwork, path: Path, options: ExportOptions, start: Pat
     """
     exported = copy.deepcopy(network).cpu().float()
     model = fold(ColorAt(exported, options.size, saturation=options.saturation, vibrance=options.vibrance))
-    keep_confidence(write_graph(model, path), None if start is None else beside(start, options.size))
+    write_graph(model, path, trained=options.of)
+    keep_confidence(path, None if start is None else beside(start, options.size))
     return path
 
 
@@ -84,13 +93,14 @@ def _of_luma() -> Ports:
     return Ports({INPUT: torch.rand(1, 1, 64, 96)}, axes)
 
 
-def write_graph(model: nn.Module, path: Path, ports: Ports | None = None) -> Path:
+def write_graph(model: nn.Module, path: Path, ports: Ports | None = None, trained: str = "") -> Path:
     """Write any model from luma to `ycc` and `confidence`, or with other ports, as a graph, checked.
 
     Args:
         model: (N, 1, H, W) float32 in [0, 1], H and W multiples of 32 -> `ycc`, `confidence`.
         path: of the graph.
         ports: where they are others.
+        trained: engine and size that the file says it is of; "": nothing.
 
     Raises:
         EngineUnavailable: onnx is not installed.
@@ -118,6 +128,8 @@ def write_graph(model: nn.Module, path: Path, ports: Ports | None = None) -> Pat
     made = narrow_weights(onnx.load(str(partial)))
     partial.unlink()
     made.producer_name, made.producer_version = "irchroma", ""
+    if trained:
+        made.metadata_props.add(key=TRAINED_KEY, value=trained)
     try:
         onnx.checker.check_model(made, full_check=True)
     except onnx.checker.ValidationError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
 import sys
@@ -46,6 +47,15 @@ COLUMNS = {
     "natural_hue_agreement": ("hue nat", "{:7.2f}"),
 }
 """Measure -> (its heading, how it is printed)."""
+MEANINGS = (
+    "PSNR in dB and SSIM against the truth: more is better. dE2000: color difference CIEDE2000, less is "
+    "better. color and true c.: colorfulness of output and truth. hue: share of the truth's colored "
+    "pixels whose hue comes out within 45 degrees. detail, worst, edges: how much of the sensor's "
+    "detail is kept, 0 to 1, on average, in the worst tenth of places, and of edges. unnat.: share of "
+    "pixels of a color that photographs hardly ever have there. halo: levels by which smooth places "
+    "beside edges are off. dE nat. and hue nat: against the truth without its camera's casts. ms: time "
+    "of one picture."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", type=Path, metavar="FILE", help="write everything there; - shows it")
     add("--sheet", type=Path, metavar="FILE", help="write input, output, truth side by side")
     add("--brief", action="store_true", help="print the means only")
+    parser.add_argument_group("columns", MEANINGS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -86,12 +97,14 @@ def run(args: argparse.Namespace) -> int:
             if args.sheet is not None:
                 cells += _cells(measured[-1], luma, rgb, truth)
         progress.close()
-        names = still.names
+        names, notes = still.names, still.notes
     if not measured:
         raise PictureError(f"{args.folder}: no pair could be measured")
     with redirect_stdout(words_of(args.json)):
         print_table(measured, args.brief)
         print(f"engine: {', '.join(names)}, {args.mode}; pictures: {len(measured)}")
+        for line in notes:
+            print(line)
     if args.json is not None:
         _write_json(args.json, report(measured, args, names))
     if args.sheet is not None:
@@ -122,8 +135,9 @@ def report(measured: list[Measured], args: argparse.Namespace, names: list[str])
         "options": {
             **{key: getattr(args, key) for key in ("size", "mode", "runtime", "device", "chroma_limit")},
             "work_size": args.work_size,
-            "threads": args.threads,
-            "quick": args.quick,
+            **{key: getattr(args, key) for key in ("threads", "quick", "unsure", "reference_strength")},
+            "weights": _file(args.weights),
+            "reference": _file(args.reference),
         },
         "pictures": [
             {"name": one.name, **finite(one.scores), "milliseconds": round(one.milliseconds, 2)}
@@ -131,6 +145,13 @@ def report(measured: list[Measured], args: argparse.Namespace, names: list[str])
         ],
         **summary(measured),
     }
+
+
+def _file(path: Path | None) -> dict[str, str] | str | None:
+    """A file that colors, by name and content; a folder, or a word that stands for one, by its name."""
+    if path is None or not path.is_file():
+        return None if path is None else path.name
+    return {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def _line(name: str, scores: Scores, milliseconds: float, wide: int) -> str:

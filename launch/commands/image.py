@@ -6,13 +6,13 @@ import argparse
 import os
 import sys
 from contextlib import ExitStack, closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from irchroma.engines.errors import EngineError
 from irchroma.engines.network.network import NetworkOptions
-from irchroma.engines.reference.pictures import AUTO
 from irchroma.engines.repair.mask import MaskError
 from irchroma.launch.archive.plan import SUFFIXES as VIDEO_SUFFIXES
 from irchroma.launch.config import ConfigError
@@ -24,9 +24,11 @@ from irchroma.launch.stills.coloring import StillPictures, add_engine_arguments,
 from irchroma.launch.stills.picture_files import (
     WRITTEN,
     PictureError,
+    infrared_of,
+    is_in_color,
     list_pictures,
     other_entries,
-    read_infrared,
+    read_pixels,
     write_rgb,
 )
 from irchroma.stream.errors import NO_ROOM, StreamError
@@ -41,26 +43,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="IN", help="a picture, or a folder of pictures")
     parser.add_argument("output", metavar="OUT", help="a .png or .jpg file, or a folder (FOLDER/ is made)")
     add_engine_arguments(parser, "auto")
-    parser.add_argument(
-        "--reference",
-        type=Path,
-        metavar="FILE|auto",
-        help="a color picture of this scene, or for a fixed camera calibrate reference's set; by --engine"
-        " reference any picture, for its mood; auto: of a library, without a night's tone",
-    )
-    parser.add_argument(
-        "--references",
-        type=Path,
-        metavar="DIR",
-        help="the library for --reference auto, made by irchroma references add; your own",
-    )
-    parser.add_argument(
-        "--reference-strength",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help="how much it counts, 0 to 2 (1): color and a named night's tone fade below 1",
-    )
     parser.add_argument(
         "--repair",
         metavar="MASK.png|DIR|FILE.toml",
@@ -86,21 +68,14 @@ def _color(args: argparse.Namespace) -> int:
         raise ConfigError("--repair auto looks at a video: name a mask, such as calibrate burn-in writes")
     choice = RepairChoice(args.repair or "", args.repair_with)
     jobs = plan(args.input, Path(args.output), folder=args.output.endswith(os.sep))
-    if args.references is not None and args.reference != AUTO:
-        raise PictureError("--references is the library of --reference auto: add that")
-    options = replace(
-        options_from(args),
-        reference=args.reference,
-        reference_strength=args.reference_strength,
-        references=args.references,
-    )
-    with StillPictures(options) as still, ExitStack() as held:
+    with StillPictures(options_from(args)) as still, ExitStack() as held:
         repair = None
         if choice.mask:
             repair = held.enter_context(
                 closing(PictureRepair(choice, NetworkOptions(args.runtime, args.threads)))
             )
-        failures = _color_each(jobs, still, repair)
+        noted = _Noted()
+        failures = _color_each(jobs, still, repair, noted)
         if colored := len(jobs) - failures:
             where = args.output if len(jobs) > 1 else jobs[0][1]
             missing = f", {failures} of {len(jobs)} could not be colored" if failures else ""
@@ -109,22 +84,51 @@ def _color(args: argparse.Namespace) -> int:
             )
         if args.input.is_dir() and (others := other_entries(args.input)):
             print(f"{args.input}: left out what is no picture, or lies in a folder: {', '.join(others)}")
-        if repair is not None and repair.unmarked:
-            print(f"{repair.unmarked} without a mask of its name, or with an empty one: not repaired")
-        if still.unlike:
-            print(f"{still.unlike} without a reference: nothing in the library is alike enough")
+        for line in (*still.notes, *noted.lines):
+            print(line)
     return 1 if failures else 0
 
 
-def _color_each(jobs: list[tuple[Path, Path]], still: StillPictures, repair: PictureRepair | None) -> int:
+class _Noted:
+    """What is to be said of pictures that were colored all the same."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {}
+
+    def note(self, text: str, name: str) -> None:
+        """Of one picture."""
+        self._names.setdefault(text, []).append(name)
+
+    @property
+    def lines(self) -> list[str]:
+        """One a text: the picture, or how many there are and the first."""
+        return [
+            f"{names[0] if len(names) == 1 else f'{len(names)} pictures, the first {names[0]}'}: {text}"
+            for text, names in self._names.items()
+        ]
+
+
+def _color_each(
+    jobs: list[tuple[Path, Path]], still: StillPictures, repair: PictureRepair | None, noted: _Noted
+) -> int:
     """Color what can be read, say what cannot; how many pictures were not written."""
     failures = 0
     progress = Progress(len(jobs))
     for done, (source, target) in enumerate(jobs):
         progress.update(done, source.name)
         try:
-            pixels = read_infrared(source)
+            read = read_pixels(source)
+            if is_in_color(read):
+                noted.note("in color already; its brightness was taken for infrared", source.name)
+            pixels = infrared_of(read)
+            if pixels.dtype == np.uint16 and still.options.engine == "auto":
+                noted.note("16-bit counts were taken for thermal; --engine nir says otherwise", source.name)
+            unlike, unmarked = still.unlike, 0 if repair is None else repair.unmarked
             write_rgb(target, still.color(pixels if repair is None else repair.apply(pixels, source.stem)))
+            if still.unlike > unlike:
+                noted.note("without a reference, as nothing in the library is alike enough", source.name)
+            if repair is not None and repair.unmarked > unmarked:
+                noted.note("not repaired, without a mask of its name or with an empty one", source.name)
         except (PictureError, StreamError, MaskError) as error:
             progress.close()
             print(f"irchroma image: {error}", file=sys.stderr)

@@ -204,7 +204,7 @@ def run(args: argparse.Namespace) -> int:
     saturation, vibrance = VIVIDNESS[args.engine]
     saturation *= 1.0 if args.hold is None else HELD_SATURATION
     for size in SIZES if args.size in (None, "all") else (args.size,):
-        baked = ExportOptions(size, saturation, vibrance)
+        baked = ExportOptions(size, saturation, vibrance, args.engine)
         path = export(network, out / f"{args.engine}_{size}.onnx", baked, args.start)
         print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.steps.done}))
     return 0
@@ -221,7 +221,8 @@ def _run_classic(args: argparse.Namespace) -> int:
     training = ClassicTraining(args.engine, PICTURES[band](args.data), options)
     method = training.run()
     method.network.eval()
-    path = write_graph(method.exported().cpu(), out / f"{args.engine}_{band}.onnx")
+    file, of = out / f"{args.engine}_{band}.onnx", f"{args.engine}:{band}"
+    path = write_graph(method.exported().cpu(), file, trained=of)
     print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.steps.done}))
     return 0
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from irchroma.engines import catalog
 from irchroma.engines.choice import ColorizerOptions, check_colorizer, open_colorizer
+from irchroma.engines.errors import EngineOptionError
 from irchroma.engines.network.network import GPU_ONLY, NetworkOptions
 from irchroma.engines.neural.colorizer import NeuralColorizer, NeuralOptions
 from irchroma.engines.recolor.band import Unsure
@@ -87,10 +88,36 @@ def add_engine_arguments(parser: argparse.ArgumentParser, engine: str) -> None:
     add("--threads", type=int, default=0, metavar="N", help="CPU threads of the network")
     add("--weights", type=Path, metavar="FILE.onnx", help="a network of your own: train's, calibrate's")
     add("--quick", action="store_true", help="bf16 where the CPU has it, as live runs do")
+    add(
+        "--reference",
+        type=Path,
+        metavar="FILE|auto",
+        help="a color picture of this scene, or for a fixed camera calibrate reference's set; by --engine"
+        " reference any picture, for its mood; auto: of a library, without a night's tone",
+    )
+    add(
+        "--references",
+        type=Path,
+        metavar="DIR",
+        help="the library for --reference auto, made by irchroma references add; your own",
+    )
+    add(
+        "--reference-strength",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="how much it counts, 0 to 2 (1): color and a named night's tone fade below 1",
+    )
 
 
 def options_from(args: argparse.Namespace) -> StillOptions:
-    """The options of `add_engine_arguments`."""
+    """The options of `add_engine_arguments`.
+
+    Raises:
+        EngineOptionError: --references without --reference auto.
+    """
+    if args.references is not None and args.reference != AUTO:
+        raise EngineOptionError("--references is the library of --reference auto: add that")
     return StillOptions(
         engine=args.engine,
         size=args.size,
@@ -103,6 +130,9 @@ def options_from(args: argparse.Namespace) -> StillOptions:
         threads=args.threads,
         quick=args.quick,
         weights=args.weights,
+        reference=args.reference,
+        reference_strength=args.reference_strength,
+        references=args.references,
     )
 
 
@@ -182,6 +212,14 @@ class StillPictures:
         picture = self.picture(pixels)
         rgb = picture.rgb  # a GPU's picture comes back only now
         return Timed(rgb, picture.confidence, (time.perf_counter() - start) * 1e3)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of the options, a line each."""
+        alone = (
+            self.options.engine.partition(":")[0] == catalog.REFERENCE.name and self.options.reference is None
+        )
+        return ["no --reference: engine reference colors as its band's fast network does"] if alone else []
 
     @property
     def names(self) -> list[str]:

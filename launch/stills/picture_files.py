@@ -20,6 +20,7 @@ from irchroma.stream.errors import SourceError
 from irchroma.stream.picture.lettering import Color, fitted, lettered
 from irchroma.stream.sources.pictures.picture_file import SUFFIXES
 from irchroma.stream.sources.pictures.picture_source import read_picture
+from irchroma.stream.tone.daylight import ColorCameraDetector
 
 WRITTEN = (".png", ".jpg", ".jpeg")
 JPEG_QUALITY = 95
@@ -66,12 +67,19 @@ def read_infrared(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """(H, W) uint8 luma or uint16 counts; a picture in color gives its BT.601 luma, upright.
 
     Raises:
-        PictureError: it is missing, no picture, too large, or of another depth than 8 or 16 bits.
+        PictureError: as `read_pixels`.
     """
-    pixels = _pixels(path)
-    if pixels.ndim == 3:
-        return rgb_to_luma(np.asarray(pixels, np.uint8))
-    return pixels
+    return infrared_of(read_pixels(path))
+
+
+def infrared_of(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """(H, W) uint8 luma, of three channels their BT.601 luma, or uint16 counts."""
+    return rgb_to_luma(np.asarray(pixels, np.uint8)) if pixels.ndim == 3 else pixels
+
+
+def is_in_color(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bool:
+    """Whether a picture has colors of its own: its channels differ by more than a tint or a caption."""
+    return pixels.ndim == 3 and ColorCameraDetector().update(np.asarray(pixels, np.uint8), 0)
 
 
 def read_rgb(path: Path) -> NDArray[np.uint8]:
@@ -80,7 +88,7 @@ def read_rgb(path: Path) -> NDArray[np.uint8]:
     Raises:
         PictureError: it is missing or no picture.
     """
-    pixels = _pixels(path)
+    pixels = read_pixels(path)
     if pixels.dtype == np.uint16:
         raise PictureError(f"{path}: 16-bit counts, expected a picture in color")
     return np.asarray(pixels if pixels.ndim == 3 else cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), np.uint8)
@@ -174,7 +182,12 @@ def read_pair(
     return pixels, truth
 
 
-def _pixels(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def read_pixels(path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """(H, W) uint8 luma or uint16 counts, or (H, W, 3) uint8 R'G'B', upright.
+
+    Raises:
+        PictureError: it is missing, no picture, too large, or of another depth than 8 or 16 bits.
+    """
     try:
         return read_picture(path)
     except SourceError as error:

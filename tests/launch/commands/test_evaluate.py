@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from irchroma.engines.catalog import weights_path
 from irchroma.launch.cli import main
+from irchroma.launch.commands import evaluate
 
 pytest.importorskip("skimage")
 
@@ -116,3 +120,38 @@ def test_two_truths_for_one_picture_are_one_line(pairs: Path, capsys: pytest.Cap
 def test_a_report_that_cannot_be_written_is_one_line(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(pairs), "--engine", "gray", "--json", str(pairs / "no" / "x.json")]) == 1
     assert "no does not exist: make it first" in capsys.readouterr().err
+
+
+def test_the_record_says_which_network_and_which_reference(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, out = tmp_path / "own.onnx", tmp_path / "scores.json"
+    shutil.copy(weights_path("nir", "fast"), own)
+    words = ["evaluate", str(pairs), "--engine", "nir", "--threads", "1", "--json", str(out)]
+    reference = ["--reference", str(pairs / "rgb" / "bright.png")]
+    assert main([*words, "--weights", str(own), "--unsure", "palette", *reference]) == 0
+    said = json.loads(out.read_text())
+    assert said["names"][0].startswith("nir best of own.onnx + reference, ")
+    options = said["options"]
+    assert options["weights"] == {"name": "own.onnx", "sha256": hashlib.sha256(own.read_bytes()).hexdigest()}
+    assert options["reference"]["name"] == "bright.png"
+    assert (options["unsure"], options["reference_strength"]) == ("palette", 1.0)
+    assert "no --reference" not in capsys.readouterr().out
+    assert main(["evaluate", str(pairs), "--engine", "reference:nir", "--threads", "1"]) == 0
+    assert "no --reference: engine reference colors as its band's fast" in capsys.readouterr().out
+
+
+def test_a_network_of_another_band_is_refused(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    thermal = str(weights_path("thermal", "best"))
+    assert main(["evaluate", str(pairs), "--engine", "nir", "--weights", thermal]) == 1
+    error = capsys.readouterr().err
+    assert "is a network for thermal:best, asked for is nir: use --engine thermal:best" in error
+    assert error.count("\n") == 1
+
+
+def test_its_help_says_what_the_columns_are(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for heading, _ in evaluate.COLUMNS.values():
+        assert f"{heading}" in told.partition("columns:")[2]

@@ -48,6 +48,26 @@ def test_a_folder_comes_out_with_its_stems_and_sizes(
     assert "5 pictures, palette ironbow" in capsys.readouterr().out
 
 
+def test_what_was_taken_for_something_is_said_with_the_first_picture_s_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    cv2.imwrite(str(source / "a.tiff"), ramp((40, 64), np.uint16))
+    cv2.imwrite(str(source / "b.png"), ramp())
+    cv2.imwrite(str(source / "c.png"), cv2.cvtColor(ramp(), cv2.COLOR_GRAY2BGR))
+    photograph = np.zeros((48, 64, 3), np.uint8)
+    photograph[:24], photograph[24:] = (230, 140, 60), (30, 120, 20)
+    for name in ("d", "e"):
+        cv2.imwrite(str(source / f"{name}.png"), photograph)
+    assert main(["image", str(source), str(tmp_path / "out"), "--threads", "1", "--size", "fast"]) == 0
+    told = capsys.readouterr().out
+    assert "a.tiff: 16-bit counts were taken for thermal; --engine nir says otherwise" in told
+    assert "2 pictures, the first d.png: in color already; its brightness was taken for infrared" in told
+    assert main(["image", str(source / "a.tiff"), str(tmp_path / "a.png"), "--engine", "gray"]) == 0
+    assert "taken for" not in capsys.readouterr().out
+
+
 def test_a_picture_whose_name_can_be_written_keeps_it_beside_others_of_its_stem(tmp_path: Path) -> None:
     source, target = tmp_path / "in", tmp_path / "out"
     source.mkdir()
@@ -246,7 +266,7 @@ def test_every_picture_gets_the_reference_that_suits_it(
     for folder, more in (("without", []), ("with", ["--reference", "auto", "--references", library])):
         words[2] = str(tmp_path / folder)
         assert main([*words, *more]) == 0
-    assert "1 without a reference: nothing in the library is alike enough" in capsys.readouterr().out
+    assert "without a reference, as nothing in the library is alike enough" in capsys.readouterr().out
 
     def psnr_of(folder: str, seed: int) -> float:
         made = cv2.imread(str(tmp_path / folder / f"{seed}.png"))

@@ -206,7 +206,7 @@ def test_a_twin_says_what_it_is_and_is_refused_elsewhere(quantizer: Quantizer, t
     path = quantizer.twin(tmp_path / "twin.onnx", kept=[], record=RECORD)
     assert read_record(path) == RECORD
     assert require_match(path, "nir", "fast") == RECORD
-    with pytest.raises(EngineOptionError, match=r"calibrated for nir:fast, asked for is thermal: use"):
+    with pytest.raises(EngineOptionError, match=r"a network for nir:fast, asked for is thermal: use"):
         require_match(path, "thermal")
     with pytest.raises(EngineOptionError, match="asked for is nir:best"):
         require_match(path, "nir", "best")
@@ -226,7 +226,7 @@ def test_a_calibrated_network_brings_its_own_size(quantizer: Quantizer, tmp_path
     path = quantizer.twin(tmp_path / "twin.onnx", kept=[], record=RECORD)
     options = NeuralOptions("nir", "best", weights=path, network=NetworkOptions(cache=None, threads=2))
     colorizer = NeuralColorizer(options)
-    assert colorizer.name.startswith("nir fast int8, ")
+    assert colorizer.name.startswith("nir fast int8 of twin.onnx, ")
     colorizer.close()
 
 
