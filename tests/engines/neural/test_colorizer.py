@@ -68,7 +68,7 @@ def options(tiny_network: Path) -> NeuralOptions:
 def test_frames_come_back_in_order_at_their_own_size_with_a_confidence(options: NeuralOptions) -> None:
     colorizer = NeuralColorizer(options)
     assert colorizer.synthetic
-    assert colorizer.name.startswith("nir fast, ")
+    assert colorizer.name.startswith("nir fast of ")
     sizes = [(512, 640), (480, 853), (37, 51), (16, 16), (1080, 1920), (1, 1)]
     for number in range(0, len(sizes), colorizer.depth):
         for step in range(colorizer.depth):
