@@ -59,11 +59,13 @@ class TrainOptions(StepOptions):
             None: ImageNet's.
         hold: weights, as `start`, whose answers are kept where the recipe says so (`Hold`): those of the size
             that is trained alone, or else of `best`, which teaches the others; None: none.
+        teacher: weights, as `start`, whose `best` is learned from where nothing is held, in place of the
+            truth; None: the truth is.
         sizes: exits to train.
         weights: of the objective's parts.
     """
 
-    SETTING = (*StepOptions.SETTING, "sides", "sizes", "start", "hold", "average", "balance")
+    SETTING = (*StepOptions.SETTING, "sides", "sizes", "start", "hold", "teacher", "average", "balance")
 
     steps: int | None = None
     batch: int = 12
@@ -74,6 +76,7 @@ class TrainOptions(StepOptions):
     balance: float = 0.5
     start: Path | None = None
     hold: Path | None = None
+    teacher: Path | None = None
     sizes: tuple[str, ...] = SIZES
     weights: ObjectiveWeights = field(default_factory=ObjectiveWeights)
 
@@ -167,12 +170,16 @@ class Training:
 
     def _earlier(self, path: Path) -> Hold:
         size = self.options.sizes[0] if len(self.options.sizes) == 1 else TEACHER
+        teacher = self.options.teacher
+        return Hold(self._known(path, size), size, None if teacher is None else self._known(teacher, TEACHER))
+
+    def _known(self, path: Path, size: str) -> ColorNetwork:
         if path.suffix == ".onnx" and not beside(path, size).is_file():
-            raise EngineError(f"the answers of `{size}` are held, and there is no {beside(path, size)}")
+            raise EngineError(f"the answers of `{size}` are asked for, and there is no {beside(path, size)}")
         network: ColorNetwork = ColorNetwork()
         load_weights(network, path)
-        earlier: ColorNetwork = network.to(self.device, memory_format=torch.channels_last)
-        return Hold(earlier, size)
+        known: ColorNetwork = network.to(self.device, memory_format=torch.channels_last)
+        return known
 
     def run(self) -> ColorNetwork:
         """Train to the end of the budget and return the averaged network."""

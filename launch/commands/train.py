@@ -40,7 +40,7 @@ CLASSIC, REPAIR = "classic colorizers", "methods of repair"
 BANDS = tuple(catalog.BANDS)
 TAKEN_BY = {
     **dict.fromkeys(("size", "hue", "synthetic"), BANDS),
-    **dict.fromkeys(("single_task", "turned", "composites", "hold", "truth", "cache"), ("nir",)),
+    **dict.fromkeys(("single_task", "turned", "composites", "hold", "teacher", "truth", "cache"), ("nir",)),
     "start": (*BANDS, CLASSIC),
     "side": (*BANDS, CLASSIC, catalog.REFERENCE.name),
     "band": (CLASSIC, catalog.REFERENCE.name),
@@ -113,6 +113,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("natural", "camera"),
         help="nir: the color to learn: natural, without the camera's casts and in the light that the infrared"
         " lets expect; or the camera's, as it is (default: natural)",
+    )
+    add(
+        "--teacher",
+        type=Path,
+        metavar="WEIGHTS",
+        help="nir, with --hold: as --start; whose best is learned from where nothing is held, in place of the"
+        " truth",
     )
     add(
         "--without",
@@ -196,7 +203,7 @@ def run(args: argparse.Namespace) -> int:
         minutes=minutes,
         **own,
         data=fingerprint(args.data),
-        **_given(args, "steps", "batch", "epoch", "seed", "rate", "start", "hold", "resume"),
+        **_given(args, "steps", "batch", "epoch", "seed", "rate", "start", "hold", "teacher", "resume"),
         weights=ObjectiveWeights(**_given(args, "hue")),
     )
     training = Training(_recipe(args), options)
@@ -343,6 +350,8 @@ def _require_sense(args: argparse.Namespace) -> None:
             raise EngineOptionError(f"--{option}: expected a number above 0, got {given:g}")
     if args.turned and args.start is None:
         raise EngineOptionError("--turned is for weights that know both bands: add --start CHECKPOINT")
+    if args.teacher is not None and args.hold is None:
+        raise EngineOptionError("--teacher says what to learn where nothing is held: add --hold WEIGHTS")
     if args.composites is not None and not 0.0 <= args.composites <= 1.0:
         raise EngineOptionError(f"--composites is a share of the pairs, 0 to 1, got {args.composites:g}")
 

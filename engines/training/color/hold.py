@@ -12,17 +12,19 @@ place, no class is softened (T = 1), and the luma and the mean color that are sh
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from irchroma.engines.training.color.batch import Batch
-from irchroma.engines.training.coloring_network import WIDTHS, ColorNetwork, Prediction, tone_of
+from irchroma.engines.training.coloring_network import TEACHER, WIDTHS, ColorNetwork, Prediction, tone_of
 
 CLASSES, COLOR, TONE = 1.0, 30.0, 8.0
 """What the classes' divergence, the shown chroma's L1 and the shown luma's count."""
+TAUGHT = 1.5
+"""What a teacher's answers count in the places that are free, beside those that are held."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +35,22 @@ class Lesson:
         tone: (N, 1, S, S) float32 the luma it shows.
         said: what it says.
         places: (N, 1, S, S) float32 in [0, 1] how much of each pixel is held.
+        teacher: what a larger network says, held in the other places for the truth; None: the truth is.
     """
 
     tone: Tensor
     said: Prediction
     places: Tensor
+    teacher: Lesson | None = None
 
     def instead_of(self, tone: Tensor) -> Tensor:
         """(N, 1, S, S) the luma of the truth, where the answer is held that of the answer."""
-        return torch.lerp(tone, self.tone, self.places)
+        return torch.lerp(tone if self.teacher is None else self.teacher.tone, self.tone, self.places)
 
     def free(self, stride: int) -> Tensor:
         """(N, 1, S / stride, S / stride) how much of each cell the truth still says the color of."""
-        return 1.0 - functional.avg_pool2d(self.places, stride)
+        held = functional.avg_pool2d(self.places, stride)
+        return 1.0 - held if self.teacher is None else torch.zeros_like(held)
 
     def loss(self, mean: Callable[[Tensor], Tensor], shown: Tensor, said: Prediction) -> Tensor:
         """What an answer has moved by where it is held, mean over all pixels.
@@ -65,7 +70,8 @@ class Lesson:
         color = (mean(said.logits) - mean(logits)).abs().sum(1, keepdim=True)
         held = functional.avg_pool2d(self.places, stride)
         moved = (shown - self.tone).abs() * self.places
-        return (held * (CLASSES * apart + COLOR * color)).mean() + TONE * moved.mean()
+        kept = (held * (CLASSES * apart + COLOR * color)).mean() + TONE * moved.mean()
+        return kept if self.teacher is None else kept + TAUGHT * self.teacher.loss(mean, shown, said)
 
 
 class Hold:
@@ -74,10 +80,12 @@ class Hold:
     Args:
         network: the earlier one; kept, and changed no more.
         size: whose answers.
+        teacher: another, whose `best` is learned from in the places that are not held; None: the truth is.
     """
 
-    def __init__(self, network: ColorNetwork, size: str) -> None:
+    def __init__(self, network: ColorNetwork, size: str, teacher: ColorNetwork | None = None) -> None:
         self.network, self.size = network.eval().requires_grad_(False), size
+        self.teacher = None if teacher is None else Hold(teacher, TEACHER)
 
     def __call__(self, batch: Batch) -> Lesson:
         """The answers to a batch on the network's device."""
@@ -86,4 +94,8 @@ class Hold:
             said = self.network(luma, (self.size,))[self.size]
         scale = float(WIDTHS[self.size].stride)
         full = functional.interpolate(said.tone.float(), scale_factor=scale, mode="bilinear")
-        return Lesson(tone_of(full, batch.luma).clamp(0.0, 1.0), said, batch.held)
+        shown = tone_of(full, batch.luma).clamp(0.0, 1.0)
+        if self.teacher is None:
+            return Lesson(shown, said, batch.held)
+        better = self.teacher(batch)
+        return Lesson(shown, said, batch.held, replace(better, places=1.0 - batch.held))

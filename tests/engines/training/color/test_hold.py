@@ -129,6 +129,40 @@ def test_a_lesson_of_the_same_answer_charges_for_nothing_and_frees_the_truth_onl
     assert lesson.free(4).mean((0, 1, 2)).tolist() == [0.0] * (SIDE // 8) + [1.0] * (SIDE // 8)
 
 
+def test_what_is_free_is_learned_from_a_teacher_in_the_truth_s_stead(begun: Path, tmp_path: Path) -> None:
+    earlier, teacher = ColorNetwork(), ColorNetwork()
+    load_weights(earlier, begun)
+    batch = _reds()
+    lesson = Hold(earlier, "fast", teacher)(batch)
+    known = Hold(teacher, "best")(batch)
+    assert lesson.teacher is not None
+    assert torch.equal(lesson.teacher.places, 1.0 - batch.held)
+    shown = lesson.instead_of(batch.rgb[:, :1])
+    assert torch.equal(shown[..., : SIDE // 2], lesson.tone[..., : SIDE // 2])
+    assert torch.equal(shown[..., SIDE // 2 :], known.tone[..., SIDE // 2 :])
+    assert float(lesson.free(4).abs().max()) == 0.0  # the truth says nothing of color
+    mean = ChromaClasses().mean
+    as_before, as_taught = (float(lesson.loss(mean, lesson.tone, said)) for said in (lesson.said, known.said))
+    alone = replace(lesson, teacher=None)
+    assert as_before > float(alone.loss(mean, lesson.tone, lesson.said)) == pytest.approx(0.0, abs=1e-6)
+    assert as_taught < float(alone.loss(mean, lesson.tone, known.said)) + as_before
+
+    options = TrainOptions(
+        tmp_path / "out",
+        steps=1,
+        start=begun,
+        hold=begun,
+        teacher=begun,
+        sizes=("fast",),
+        batch=4,
+        sides=(SIDE,),
+    )
+    hold = Training(Reds(batch), options).hold
+    assert hold is not None
+    assert hold.teacher is not None
+    assert (hold.size, hold.teacher.size) == ("fast", "best")
+
+
 @pytest.mark.parametrize("sizes", [("best",), ("nano", "fast", "best")])
 def test_weights_without_the_size_that_is_held_are_refused(
     tmp_path: Path, begun: Path, sizes: tuple[str, ...]
