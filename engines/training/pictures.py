@@ -79,7 +79,7 @@ def read_gray(path: Path) -> np.ndarray:
     if pixels.dtype != np.uint8:
         raise EngineError(
             f"{path} holds {8 * pixels.itemsize}-bit counts, and networks see 8 bits of luma: make it with"
-            f" irchroma image {path.parent} {path.parent}8 --engine gray"
+            f" irchroma image {path.parent} {path.parent}8 --engine gray, and put that in its place"
         )
     return np.asarray(pixels, np.uint8)
 
@@ -138,7 +138,8 @@ def _telling(pictures: list[Picture], side: str) -> list[Picture]:
     flat = [picture.name for picture in pictures if float(getattr(picture, side).std()) < FLAT]
     if flat and len(flat) == len(pictures):
         raise EngineError(
-            f"of all {len(flat)} pairs {side} is of one level, such as {flat[0]}: there is nothing to learn"
+            f"no pair has anything to learn: left out {len(flat)}, as {side} is of one level,"
+            f" such as {flat[0]}"
         )
     if flat:
         LOG.warning("pairs left out: %d, as %s is of one level, such as %s", len(flat), side, flat[0])

@@ -16,6 +16,8 @@ from irchroma.engines.errors import EngineOptionError, EngineUnavailable
 from irchroma.launch.measured import write_json
 
 if TYPE_CHECKING:
+    from irchroma.engines.training.color.nir import NirRecipe
+    from irchroma.engines.training.color.thermal import ThermalRecipe
     from irchroma.engines.training.exemplar.pairs import ReferencePictures
     from irchroma.engines.training.exemplar.training import ReferenceTrainOptions
     from irchroma.engines.training.loop import Recipe
@@ -80,9 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, help="folder for checkpoints, contact sheets and networks (default: runs/ENGINE)")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=float, help="nir, thermal: how long to train (default: 60)")
-    length.add_argument(
-        "--steps", type=int, help="how many steps to train (repair: 4000; retrieval: 2500; others: 2000)"
-    )
+    length.add_argument("--steps", type=int, help="to train (repair: 4000; retrieval: 2500; others: 2000)")
     add("--resume", action="store_true", help="go on from the checkpoint in --out")
     add(
         "--start",
@@ -105,8 +105,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--hold",
         type=Path,
         metavar="WEIGHTS",
-        help="nir: a network, named as for --start, whose answers are kept but in skies, trees before them"
-        " and composites; only --size is trained",
+        help="nir: as --start; a network whose answers are kept but in skies, trees before them and"
+        " composites; only --size is trained",
     )
     add(
         "--truth",
@@ -129,11 +129,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PART",
         help=f"reference: parts of the network or of its loss to leave out: {', '.join(PARTS)}",
     )
-    add(
-        "--ablate",
-        action="store_true",
-        help="reference: train with everything, and without each part, on the same batches",
-    )
+    add("--ablate", action="store_true", help="reference: train whole, and without each part, in step")
     add("--larger", action="store_true", help="reference: a larger form, for GPUs")
     add(
         "--batch",
@@ -372,19 +368,28 @@ def _of_steps(args: argparse.Namespace) -> dict[str, Any]:
 
 def _recipe(args: argparse.Namespace) -> Recipe:
     pairs = (args.data / "ir", args.data / args.engine / "train")
-    if not any(place.is_dir() for place in pairs):  # said before the synthetic scenes are drawn, for minutes
+    if not any(place.is_dir() for place in pairs):
         raise EngineOptionError(
             f"--data {args.data}: expected ir/ and rgb/ of pairs in it, or {args.engine}/train"
         )
-    extra = synthetic_pairs(args.engine, SYNTHETIC if args.synthetic is None else args.synthetic)
+    recipe: NirRecipe | ThermalRecipe
     if args.engine == "nir":
         from irchroma.engines.training.color.nir import NirRecipe
 
-        composites = args.composites or 0.0
-        cache = args.cache or Path(".cache")
-        hold = args.hold is not None
-        camera = args.truth == "camera"
-        return NirRecipe(args.data, not args.single_task, cache, extra, args.turned, composites, hold, camera)
-    from irchroma.engines.training.color.thermal import ThermalRecipe
+        recipe = NirRecipe(
+            args.data,
+            cooperative=not args.single_task,
+            cache=args.cache or Path(".cache"),
+            turned=args.turned,
+            composites=args.composites or 0.0,
+            hold=args.hold is not None,
+            camera_truth=args.truth == "camera",
+        )
+    else:
+        from irchroma.engines.training.color.thermal import ThermalRecipe
 
-    return ThermalRecipe(args.data, extra, args.start)
+        recipe = ThermalRecipe(args.data, start=args.start)
+    count = SYNTHETIC if args.synthetic is None else args.synthetic
+    if count > 0:  # drawn once the pairs are known to be good: it takes a while
+        recipe.extra = synthetic_pairs(args.engine, count)
+    return recipe

@@ -233,6 +233,8 @@ def _sequences(folder: Path) -> tuple[list[Picture], list[tuple[Picture, Picture
 
 def _by_day(nights: list[Picture], start: Path) -> list[Picture]:
     """Nights in the color that the network in a graph gives them by day."""
+    if not nights:
+        return []
     LOG.info("%d nights, as %s sees them by day", len(nights), start)
     with closing(open_network(start, NetworkOptions(threads=get_num_threads(), exact=True))) as teacher:
         return [replace(picture, rgb=night_by_day(picture.infrared, teacher)) for picture in nights]

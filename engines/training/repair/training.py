@@ -42,8 +42,8 @@ SHARES = {
     "center": 0.1, "blocks": 0.2, "blobs": 0.35, "strokes": 0.15, "rows": 0.05, "text": 0.05, "lost": 0.1,
 }  # fmt: skip
 """Kind of hole -> share of the crops: what a network is asked for are patches rather than thin lines."""
-ZOOM = (0.6, 2.5)
-"""Source pixels per pixel of a crop."""
+ZOOM, LEAST_PX = (0.6, 2.5), 32
+"""Source pixels per pixel of a crop, and of its side at least."""
 BANDS = ("nir", "thermal", "thermal_video")
 SETTLE_BATCHES = 16
 """From which the averaged network's statistics are taken."""
@@ -83,9 +83,11 @@ class RepairPictures:
                 f"no infrared pictures in {data}: expected {BANDS[0]}/train/ir/*.png, or ir/*.png"
             )
         if not self.validation:
-            before = len(self.train)
             self.train, self.validation = hold_back(self.train, str(data))
-            LOG.info("judged by %d pictures of %d, held back", len(self.validation), before)
+            said = "judged by the last %d of %d pictures, which are not learned"
+            LOG.info(said, len(self.validation), len(self.train) + len(self.validation))
+        else:
+            LOG.info("%d pictures are learned; judged by %d, of val/", len(self.train), len(self.validation))
 
     def batch(self, size: int, random: np.random.Generator) -> RepairBatch:
         """`size` crops of SIDE pixels."""
@@ -104,7 +106,7 @@ class RepairPictures:
     def _crop(self, random: np.random.Generator) -> np.ndarray:
         picture = self.train[int(random.integers(len(self.train)))]
         height, width = picture.shape
-        span = int(np.clip(SIDE * np.exp(random.uniform(*np.log(ZOOM))), 32, min(height, width)))
+        span = int(np.clip(SIDE * np.exp(random.uniform(*np.log(ZOOM))), LEAST_PX, min(height, width)))
         top, left = int(random.integers(height - span + 1)), int(random.integers(width - span + 1))
         smooth = cv2.INTER_AREA if span > SIDE else cv2.INTER_LINEAR
         window = picture[top : top + span, left : left + span]
@@ -119,13 +121,23 @@ class RepairPictures:
 
 
 def infrared_in(data: Path, part: str) -> list[np.ndarray]:
-    """The (H, W) uint8 pictures of `BAND/part/ir` and `BAND/part/*/ir`; of `ir/` and `val/ir` themselves."""
+    """The (H, W) uint8 pictures of `BAND/part/ir` and `BAND/part/*/ir`; of `ir/` and `val/ir` themselves.
+
+    Raises:
+        EngineError: there are some, and in none is anything to learn.
+    """
     folders = [data / "ir" if part == "train" else data / part / "ir"]
     for band in BANDS:
         folders += [data / band / part / "ir", *sorted((data / band / part).glob("*/ir"))]
     files = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
-    pictures = [read_gray(path) for path in files if path.suffix.lower() in SUFFIXES]
-    return [picture for picture in pictures if min(picture.shape) >= 32 and picture.std() >= FLAT]
+    found = {path: read_gray(path) for path in files if path.suffix.lower() in SUFFIXES}
+    poor = [path for path, picture in found.items() if min(picture.shape) < LEAST_PX or picture.std() < FLAT]
+    if poor:
+        told = f"{len(poor)}, of one level or less than {LEAST_PX} pixels high or wide, such as {poor[0]}"
+        if len(poor) == len(found):
+            raise EngineError(f"no picture has anything to learn: left out {told}")
+        LOG.warning("pictures left out: %s", told)
+    return [picture for path, picture in found.items() if path not in poor]
 
 
 def hole_of(random: np.random.Generator) -> np.ndarray:

@@ -114,10 +114,14 @@ def test_what_cannot_be_begun_or_gone_on_with_is_said_before_anything_is_read(
     assert error.count("\n") == 1
 
 
-def test_missing_partners_end_in_one_line(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_partners_end_in_one_line_before_the_synthetic_scenes_are_drawn(
+    pairs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("torch")
+    monkeypatch.setattr(train, "synthetic_pairs", lambda *_: pytest.fail("drawn for nothing"))
     (pairs / "rgb" / "b.png").unlink()
-    assert main(["train", "nir", "--data", str(pairs), *QUICK]) == 1
+    words = ["train", "nir", "--data", str(pairs), "--out", str(pairs / "out"), "--steps", "1"]
+    assert main(words) == 1
     said = capsys.readouterr().err
     assert "rgb/b is missing" in said
     assert said.count("\n") == 1

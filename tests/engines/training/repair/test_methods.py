@@ -254,6 +254,10 @@ def test_what_makes_no_sense_is_one_clear_line(data: Path, tmp_path: Path) -> No
         RepairTrainingOptions(tmp_path, batch=1)
     with pytest.raises(EngineError, match="no infrared pictures"):
         RepairPictures(tmp_path)
+    (tmp_path / "black" / "ir").mkdir(parents=True)
+    assert cv2.imwrite(str(tmp_path / "black" / "ir" / "0.png"), np.zeros((64, 64), np.uint8))
+    with pytest.raises(EngineError, match=r"no picture has anything to learn: left out 1, .*0\.png"):
+        RepairPictures(tmp_path / "black")
     with pytest.raises(EngineError, match="nothing to resume"):
         RepairTraining("glcic", RepairPictures(data), RepairTrainingOptions(tmp_path / "x", resume=True))
     RepairTraining(
