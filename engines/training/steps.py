@@ -55,9 +55,10 @@ class StepOptions:
         resume: go on from `out`'s checkpoint.
         minutes: wall-clock budget at the pace of the first steps; None: `steps` decides.
         data: what tells the pictures from others (`fingerprint`); a checkpoint of others is refused.
+        recipe: what was asked for of what is learned, in words: which truth, say.
     """
 
-    SETTING: ClassVar[tuple[str, ...]] = ("seed", "batch", "rate")
+    SETTING: ClassVar[tuple[str, ...]] = ("seed", "batch", "rate", "recipe")
 
     out: Path
     steps: int | None = 2000
@@ -68,6 +69,7 @@ class StepOptions:
     resume: bool = False
     minutes: float | None = None
     data: str = ""
+    recipe: str = ""
 
     def __post_init__(self) -> None:
         if (self.minutes is None) == (self.steps is None):

