@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from irchroma.engines.neural.colorizer import NeuralOptions as NeuralOptions
     from irchroma.engines.palette.colorizer import PaletteColorizer as PaletteColorizer
     from irchroma.engines.palette.options import PaletteOptions as PaletteOptions
+    from irchroma.engines.recolor.recoloring import RecolorOptions as RecolorOptions
+    from irchroma.engines.temporal.stage import TemporalOptions as TemporalOptions
 
     __version__: str
 
@@ -38,6 +40,8 @@ _NAMES = {
     "neural.colorizer": "NeuralColorizer NeuralOptions",
     "palette.colorizer": "PaletteColorizer",
     "palette.options": "PaletteOptions",
+    "recolor.recoloring": "RecolorOptions",
+    "temporal.stage": "TemporalOptions",
 }
 _PLACES = {name: place for place, names in _NAMES.items() for name in names.split()}
 

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from irchroma.stream.loop.loop import Loop as Loop
     from irchroma.stream.loop.loop import LoopOptions as LoopOptions
     from irchroma.stream.loop.writer import SinkWriter as SinkWriter
+    from irchroma.stream.protocols import Colored as Colored
+    from irchroma.stream.protocols import Colorizer as Colorizer
+    from irchroma.stream.protocols import FrameSink as FrameSink
+    from irchroma.stream.protocols import FrameSource as FrameSource
+    from irchroma.stream.protocols import VideoInfo as VideoInfo
     from irchroma.stream.sinks.open_sink import SinkOptions as SinkOptions
     from irchroma.stream.sinks.open_sink import open_sink as open_sink
     from irchroma.stream.sources.open_source import SourceOptions as SourceOptions
@@ -43,6 +48,7 @@ _NAMES = {
     "loop.fakes": "MemorySink MemorySource",
     "loop.loop": "Loop LoopOptions",
     "loop.writer": "SinkWriter",
+    "protocols": "Colored Colorizer FrameSink FrameSource VideoInfo",
     "sinks.open_sink": "SinkOptions open_sink",
     "sources.open_source": "SourceOptions open_source",
     "tone.tone_map": "ToneMap",

@@ -39,10 +39,25 @@ def told(path: Path, *words: str) -> dict[str, Any]:
 @pytest.mark.parametrize("number", range(2))
 def test_the_recipes_in_python_run_as_they_are_printed(number: int) -> None:
     blocks = re.findall(r"```python\n(.*?)```", RECIPES.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     found: dict[str, Any] = {}
     exec(blocks[number], found)
     assert (found["rgb"].shape, found["rgb"].dtype) == ((512, 640, 3), np.uint8)
+
+
+@pytest.mark.gst
+def test_an_engine_of_one_s_own_colors_a_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(re.findall(r"```python\n(.*?)```", RECIPES.read_text(encoding="utf-8"), re.DOTALL)[2], {})
+    video = cv2.VideoCapture(str(tmp_path / "red.mp4"))
+    frames = []
+    while (read := video.read())[0]:
+        frames.append(read[1])
+    assert len(frames) == 30
+    blue, green, red = np.moveaxis(np.stack(frames).astype(int), -1, 0)
+    hot = blue > 210
+    assert hot.any()
+    assert (red - green)[hot & (green < 245)].mean() > 10
 
 
 def test_evaluate_tells_what_it_promises(tmp_path: Path) -> None:
