@@ -28,7 +28,7 @@ COMMANDS = CommandTable(
         "find": ("commands.find", "find cameras on the network and at this machine"),
         "flicker": ("commands.flicker", "measure how much a video's color flickers"),
         "engines": ("commands.engines.command", "list, build and inspect engines"),
-        "train": ("commands.train", "train a network from pairs"),
+        "train": ("commands.train.command", "train a network from pairs"),
         "calibrate": ("commands.calibrate.command", "measure a camera, a scene or this machine"),
         "references": (
             "commands.references",

@@ -92,7 +92,7 @@ HOMES = {
         "engines/network/torch_runtime.py",
         "engines/gpu/cuda/torch_device.py",
         "launch/bench/gpu/torch_speed.py",
-        "launch/commands/train.py",
+        "launch/commands/train/command.py",
         *(str(path.relative_to(ROOT)) for path in (ROOT / "engines" / "training").rglob("*.py")),
     },
     "efficientnet_lite_pytorch": {"engines/training/encoder.py"},

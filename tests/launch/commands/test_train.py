@@ -14,7 +14,7 @@ from irchroma.engines.network.network import Graph, NetworkOptions, open_graph
 from irchroma.engines.neural.colorizer import NeuralColorizer
 from irchroma.engines.neural.options import NeuralOptions
 from irchroma.launch.cli import main
-from irchroma.launch.commands import train
+from irchroma.launch.commands.train import bands, reference
 
 QUICK = [
     "--steps",
@@ -58,7 +58,7 @@ def test_a_folder_of_pairs_becomes_a_graph(
     caplog.set_level("INFO")
     assert main([*words, "--resume"]) == 0  # stopped before it was exported, say: all sizes now
     assert "from here on" not in caplog.text
-    assert {path.name for path in out.glob("*.onnx")} == {f"nir_{size}.onnx" for size in train.SIZES}
+    assert {path.name for path in out.glob("*.onnx")} == {f"nir_{size}.onnx" for size in bands.SIZES}
     assert main([*words, "--truth", "camera", "--resume"]) == 0
     was = "single-task, synthetic 0"
     assert f"recipe is truth camera, {was} from here on, and was {was}: only the same parts" in caplog.text
@@ -108,7 +108,7 @@ def test_what_cannot_be_begun_or_gone_on_with_is_said_before_anything_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("torch")
-    monkeypatch.setattr(train, "_recipe", lambda _: pytest.fail("read for nothing"))
+    monkeypatch.setattr(bands, "_recipe", lambda _: pytest.fail("read for nothing"))
     out = pairs / "out"
     out.mkdir()
     if not more:
@@ -123,7 +123,7 @@ def test_missing_partners_end_in_one_line_before_the_synthetic_scenes_are_drawn(
     pairs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("torch")
-    monkeypatch.setattr(train, "synthetic_pairs", lambda *_: pytest.fail("drawn for nothing"))
+    monkeypatch.setattr(bands, "synthetic_pairs", lambda *_: pytest.fail("drawn for nothing"))
     (pairs / "rgb" / "b.png").unlink()
     words = ["train", "nir", "--data", str(pairs), "--out", str(pairs / "out"), "--steps", "1"]
     assert main(words) == 1
@@ -136,7 +136,7 @@ def test_missing_partners_end_in_one_line_before_the_synthetic_scenes_are_drawn(
 def test_a_folder_without_pairs_ends_before_the_synthetic_scenes_are_drawn(
     band: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train, "synthetic_pairs", lambda *_: pytest.fail("drawn for nothing"))
+    monkeypatch.setattr(bands, "synthetic_pairs", lambda *_: pytest.fail("drawn for nothing"))
     assert main(["train", band, "--data", str(tmp_path), "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().err.splitlines()
     assert said == [
@@ -216,11 +216,11 @@ def test_the_network_that_looks_at_a_reference_is_trained_for_a_band(
     thermal = ["--engine", "thermal", "--weights", made[0]["graph"]]
     assert main(["image", str(pairs / "ir" / "a.png"), str(tmp_path / "b.png"), *thermal]) == 1
     assert "colors by a reference: use --engine reference" in capsys.readouterr().err
-    monkeypatch.setattr(train, "PARTS", ("mfim", "contrastive"))
+    monkeypatch.setattr(reference, "PARTS", ("mfim", "contrastive"))
     assert main(["train", "reference", *words, "--out", str(tmp_path / "off"), "--ablate"]) == 0
     found = json.loads(Path(capsys.readouterr().out.strip()).read_text(encoding="utf-8"))["results"]
-    assert set(found) == {"everything", train.AGAIN, "without mfim", "without contrastive"}
-    assert found[train.AGAIN] != found["everything"]
+    assert set(found) == {"everything", reference.AGAIN, "without mfim", "without contrastive"}
+    assert found[reference.AGAIN] != found["everything"]
     assert found["without mfim"]["same scene"] != found["everything"]["same scene"]
     assert main(["train", "reference", *words[:2], "--minutes", "1"]) == 1
     assert "--steps" in capsys.readouterr().err

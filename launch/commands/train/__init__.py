@@ -1,0 +1,1 @@
+"""`irchroma train`: a file for each kind of training."""
