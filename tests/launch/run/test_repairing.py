@@ -193,7 +193,7 @@ def test_pictures_of_a_folder_are_repaired_by_the_masks_of_their_names(
         cv2.imwrite(str(folder / f"{name}.png"), picture)
     words = [str(folder), str(tmp_path / "out"), "--engine", "gray", "--repair", str(masks)]
     assert main(["image", *words]) == 0
-    assert "1 without a mask of its name" in capsys.readouterr().out
+    assert "whole.png: not repaired, without a mask of its name" in capsys.readouterr().out
     for name in spoiled:
         made = cv2.imread(str(tmp_path / "out" / f"{name}.png"))
         assert np.abs(made.astype(int) - 120).max() <= 12, name  # 135 where it was spoiled
