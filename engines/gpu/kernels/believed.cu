@@ -1,4 +1,4 @@
-// What of a network's answer is shown, place by place (Recoloring._believed, decided.py, shade.py, night.py).
+// What of a network's answer is shown, place by place (Recoloring._believed, ambiguous.py, shade.py, night.py).
 #include "sampling.h"
 
 struct believe_arguments {

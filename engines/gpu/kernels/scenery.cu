@@ -1,4 +1,4 @@
-// A reference of the scene over the frame's color, and its picture behind the frame's (steering.py, laid.py).
+// A reference of the scene over the frame's color, and its picture behind the frame's (steering.py, overlay.py).
 #include "sampling.h"  // and `unknown_of`, which stands in believed.cu
 
 struct lay_color_arguments {
