@@ -115,8 +115,10 @@ def load_exported(network: ColorNetwork, path: Path) -> None:
     weights are ImageNet's, and are taken out again. The encoder's first layers are frozen.
 
     Raises:
-        EngineError: the graph is of another network.
+        EngineError: the graph is of another network, or its name says no size.
     """
+    if path.stem.rpartition("_")[2] not in SIZES:
+        raise EngineError(f"{path}: its name does not say its size: call it NAME_{SIZES[-1]}.onnx, say")
     load_pretrained(network.encoder)
     known = network.state_dict()
     taken: set[str] = set()

@@ -123,7 +123,7 @@ class Steps:
     Args:
         options: how many, and where they are kept.
         kept: name in the checkpoint -> what is kept; on `device`.
-        device: see there.
+        device: where the network is.
         band: kept, too: another one's checkpoint is refused.
         settled: steps of which none asks how far the run is, so that a budget in minutes can be repeated.
 

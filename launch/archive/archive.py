@@ -105,7 +105,8 @@ class Archive:
         options: how.
         workers: who.
         tell: called with the seconds of video that are done, and a note.
-        try_engine: called with the first recording that is to be colored; raises where no worker could.
+        try_engine: called with recordings to be colored until it says that it has tried; raises where no
+            worker could.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class Archive:
         options: ArchiveOptions,
         workers: Workers,
         tell: Callable[[float, str], None],
-        try_engine: Callable[[Path], None] | None = None,
+        try_engine: Callable[[Path], bool] | None = None,
     ) -> None:
         self._place, self._options, self._workers, self._tell = place, options, workers, tell
         self._try_engine = try_engine
@@ -223,8 +224,7 @@ class Archive:
                     self._fail(recording, self._manifest.other_settings(known))
                     return None
             refuse_unreadable(recording.source)
-            if self._try_engine is not None:
-                self._try_engine(recording.source)
+            if self._try_engine is not None and self._try_engine(recording.source):
                 self._try_engine = None
             recording.target.parent.mkdir(parents=True, exist_ok=True)
             spans = cut(recording.source, self._options.segment_s, self._options.overlap_s, self._every)

@@ -39,7 +39,7 @@ EXAMPLE = """irchroma archive recordings/ colored/ --engine nir --workers 4
 again with the same settings: what is done is not done again, what is not is gone on with"""
 
 _NOT_HERE = {
-    *("auto", "fixed", "gather_references", "thermometer.measure", "thermometer.alarm", "mqtt", "on_event"),
+    *("auto", "gather_references", "thermometer.measure", "thermometer.alarm", "mqtt", "on_event"),
     *("output.evidence", "output.evidence_key", "output.keep_raw", "output.keep_raw_as", "output.collect"),
     *("output.segment_s", "output.keep_segments", "output.keep_days", "output.keep_gb", "output.overwrite"),
     *("output.page_token", "output.page_viewer_token", "output.page_certificate", "output.page_key"),
@@ -103,16 +103,17 @@ def run(args: argparse.Namespace) -> int:
     return 1 if archive.failures else 0
 
 
-def _try_engine(config: RunConfig, path: Path) -> None:
-    """EngineError, ConfigError where the engine cannot be had here: its runtime, its device."""
+def _try_engine(config: RunConfig, path: Path) -> bool:
+    """Whether it was tried; EngineError, ConfigError where it cannot be had here: its runtime, its device."""
     source = open_source(str(path), config.input)
     try:
         info = source.open()
     except SourceError:  # which its segment tells
-        return
+        return False
     finally:
         source.close()
     open_engine(config, info).close()
+    return True
 
 
 def _frames(recordings: list[Recording]) -> float | None:
@@ -136,5 +137,7 @@ def _require(args: argparse.Namespace, settings: dict[str, object]) -> None:
     ):
         if value is not None and value < least:
             raise ConfigError(f"{name}: expected {least} or more, got {value:g}")
+    if run_flags.given(settings, {"output.overwrite"}):
+        raise ConfigError("--overwrite is not for archives: --again replaces what other settings have made")
     if wrong := run_flags.given(settings, _NOT_HERE):
         raise ConfigError(f"{wrong[0]} is not for archives: leave it out")

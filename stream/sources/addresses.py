@@ -14,9 +14,9 @@ from irchroma.stream.gstreamer.door import GstFailure
 from irchroma.stream.secret_keys import NAME_KEYS, SECRET_KEYS
 
 # With one slash of two where somebody took it for the name of a file.
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*:/)(/\S+|[^/\s]\S*:\S*@\S+)")
+_ADDRESS = re.compile(r"((?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]*:/)(/\S+|[^/\s]\S*:\S*@\S+)")
 # Without the punctuation that a sentence goes on with.
-_SECRET_KEY = re.compile(rf"(?i)([?&](?:{SECRET_KEYS}|{NAME_KEYS})=)[^&\s]*?(?=[:;,.)'\"]*(?:[&\s]|$))")
+_SECRET_KEY = re.compile(rf"(?i)([?&](?:{SECRET_KEYS}|{NAME_KEYS})=)[^&\s]*?(?=&|[:;,.)'\"]*(?:\s|$))")
 _EXAMPLES = ("user:password", "viewer:password", "token")  # of our own sentences that say what is expected
 _PLAIN_HOST = re.compile(r"[^:/@?#\s]*(?::\d{1,5})?(?=[/?#]|$)")
 _SURE_HOST = re.compile(

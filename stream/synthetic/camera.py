@@ -77,7 +77,7 @@ class SyntheticCamera:
     def __init__(self, options: SyntheticOptions) -> None:
         self.options = options
         self._sensors: dict[tuple[int, int], SyntheticSensor] = {}
-        # Its own two, such as day and night: of more cameras than `_scene` keeps, each frame was drawn anew.
+        # Its own two, such as day and night: of more cameras than `_drawn_scene` keeps, all was drawn anew.
         self._own_scene = lru_cache(maxsize=2)(_scene)
 
     @property

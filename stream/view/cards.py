@@ -17,6 +17,8 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S*: ")
 _AN_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s,;)]*")
 _HOST = re.compile(r"(?:^|(?<=: ))\S+ (?=refuses connections|does not answer|cannot be reached)")
 _CLAUSE = re.compile(r": |; | \(|, is ")
+_SOURCE = re.compile(r"^(?:/\S+|standard input|webrtc|no picture came): ")
+"""A source's name, or a word ahead of the cause, which is what tells something."""
 
 
 def for_viewers(reason: str) -> str:
@@ -48,7 +50,8 @@ def no_signal_card(
     small_px = max(12, round(letter_height(size) * 1.05))
     large_px = round(small_px * 2.2)
     room = width - 4 * small_px
-    reason = _CLAUSE.split(for_viewers(reason), maxsplit=1)[0]  # what to do is for who reads the log
+    cause = _SOURCE.sub("", for_viewers(reason))
+    reason = _CLAUSE.split(cause, maxsplit=1)[0]  # what to do is for who reads the log
     heading = f"{name}: no signal" if name else "No signal"
     heading = heading if fitted(heading, large_px, room, 600) == heading else "No signal"
     title = lettered(heading, large_px, (255, 255, 255), weight=600)

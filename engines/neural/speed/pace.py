@@ -135,9 +135,10 @@ class Pace:
 
     def fits(self, rung: Rung) -> bool:
         """Whether the rate is kept, and the share of the processor stays free."""
-        of_frames = FREE_FOR_FRAMES * self._frame_ms(rung) / self._period_ms
-        free = min(max(FREE, of_frames), MOST_FREE)
-        return self.busy(rung) <= 1 - free and self._lasts_ms(rung) <= rung.color_every * self._period_ms
+        return (
+            self.busy(rung) <= 1 - self._free(rung, self.demand.rate)
+            and self._lasts_ms(rung) <= rung.color_every * self._period_ms
+        )
 
     def busy(self, rung: Rung) -> float:
         """Share of the whole processor, [0, 1] and above."""
@@ -148,9 +149,16 @@ class Pace:
         return work_ms * self.demand.cameras / (self.cores * self._period_ms)
 
     def within_reach_hz(self, rung: Rung) -> float:
-        """Frames a second that would be kept, about."""
-        busy_hz = (1 - FREE) * self.demand.rate / self.busy(rung)
+        """Frames a second that would be kept, about: those at which `fits` holds."""
+        busy_a_hz = self.busy(rung) / self.demand.rate
+        least_hz = (1 - MOST_FREE) / busy_a_hz
+        free_a_hz = FREE_FOR_FRAMES * self._frame_ms(rung) / 1e3
+        busy_hz = max(least_hz, min((1 - FREE) / busy_a_hz, 1 / (busy_a_hz + free_a_hz)))
         return min(busy_hz, 1e3 * rung.color_every / self._lasts_ms(rung))
+
+    def _free(self, rung: Rung, rate: float) -> float:
+        """Share of the processor that stays free at so many frames a second: more where frames are large."""
+        return min(max(FREE, FREE_FOR_FRAMES * self._frame_ms(rung) * rate / 1e3), MOST_FREE)
 
     def sentence(self, rung: Rung) -> str:
         """Why this one, for people."""

@@ -61,6 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve, watch, change, kill; 1 where the service did not hold."""
+    if args.deaths < 0:
+        raise ConfigError(f"--deaths: expected 0 or more, got {args.deaths}")
     length_s = 60 * args.minutes
     settled_s = settled_after(120.0, length_s)
     camera = RtspCamera(args.source, length_s / (args.deaths + 1))

@@ -240,7 +240,9 @@ def require(config: RunConfig) -> None:
         )
     kept = [text for text in config.to if is_recording(text) or text.startswith("hls:") or ".m3u8" in text]
     shown = [text for text in config.to if text not in kept and text.removesuffix(":") != "null"]
-    if config.input.loop and not shown and (kept or config.output.keep_raw is not None):
+    bounded = config.output.keep_segments or config.output.keep_gb  # days alone bound no disk
+    stays = (kept and not bounded) or (config.output.keep_raw is not None and not bounded)
+    if config.input.loop and not shown and stays:
         raise ConfigError(
             "--loop never ends, and what only keeps it is written as fast as it goes, until the disk is full:"
             " leave out --loop, or add an output that shows it (http://:8080, rtsp://:8554/name)"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,8 @@ from irchroma.engines.training.color.batch import Batch  # noqa: E402
 from irchroma.engines.training.color.nir import NirRecipe  # noqa: E402
 from irchroma.engines.training.color.thermal import ThermalRecipe  # noqa: E402
 from irchroma.engines.training.color.translation import translated  # noqa: E402
-from irchroma.engines.training.loop import SETTLED, Training, TrainOptions  # noqa: E402
+from irchroma.engines.training.coloring_network import ColorNetwork  # noqa: E402
+from irchroma.engines.training.loop import SETTLED, Training, TrainOptions, load_weights  # noqa: E402
 from irchroma.engines.training.pictures import Picture, read_pairs  # noqa: E402
 from irchroma.engines.training.report import groups_of, keep  # noqa: E402
 from irchroma.engines.training.steps import PACED  # noqa: E402
@@ -316,6 +318,13 @@ def test_nights_are_answered_as_the_network_that_a_training_starts_from_sees_the
     assert (sky[..., 2] > sky[..., 0] + 10).mean() > 0.95
     assert (found.rgb[64:, :, 1] > found.rgb[64:, :, 2]).mean() > 0.95
     assert recipe.batch(8, 64, 0.0, np.random.default_rng(0)).luma.shape == (8, 1, 64, 64)
+
+
+def test_a_graph_whose_name_says_no_size_is_refused(tmp_path: Path) -> None:
+    """Its decoder was left out without a word."""
+    shutil.copy(catalog.weights_path("nir", "best"), tmp_path / "mine.onnx")
+    with pytest.raises(EngineError, match=r"mine\.onnx: its name does not say its size: call it NAME_best"):
+        load_weights(ColorNetwork(), tmp_path / "mine.onnx")
 
 
 def test_going_on_from_exported_networks_keeps_the_layers_that_a_reference_shares(

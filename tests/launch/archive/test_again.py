@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -116,6 +117,31 @@ def test_what_is_not_for_archives_is_refused_and_not_offered(
     with pytest.raises(SystemExit):
         main(["archive", "--help"])
     assert not re.search(rf"{flag}\b", capsys.readouterr().out)
+
+
+def test_what_replaces_a_run_s_files_is_named_and_settings_that_stay_are_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["archive", str(recorded(tmp_path)), str(tmp_path / "out"), "--engine", "gray", "--quiet"]
+    assert main([*words, "--overwrite"]) == 1
+    assert "--again replaces what other settings have made" in capsys.readouterr().err
+    assert main([*words, "--fixed"]) == 0  # which archives always are
+
+
+def test_the_engine_is_tried_with_the_first_recording_that_opens(tmp_path: Path) -> None:
+    out, tried = tmp_path / "out", list[str]()
+    out.mkdir()
+    source = recorded(tmp_path)
+    shutil.copy(source / "night.mp4", source / "later.mp4")
+
+    def try_engine(path: Path) -> bool:
+        tried.append(path.name)
+        return len(tried) > 1
+
+    options = with_defaults(ArchiveOptions({"engine": "gray"}), 1)
+    shutil.copy(source / "night.mp4", source / "last.mp4")
+    Archive(out, options, Refusing(), lambda *_: None, try_engine).run(find_recordings(source, out))
+    assert tried == ["last.mp4", "later.mp4"]
 
 
 @pytest.mark.parametrize("word", ["--workers=0", "--overlap=-1", "--segment-length=0"])

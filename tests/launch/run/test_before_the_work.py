@@ -191,6 +191,9 @@ def test_a_folder_that_is_not_there_is_refused_also_beside_other_outputs_unless_
         ("--to web/live.m3u8", True),
         ("--to null --keep-raw raw.mkv", True),
         ("--to null", False),
+        ("--to out.mkv --segment 60 --keep-days 3", True),
+        ("--to out.mkv --segment 60 --keep-segments 3", False),
+        ("--to out.mkv --segment 60 --keep-gb 5", False),
         ("--to out.mp4 --to rtsp://:8554/gate", False),
     ],
 )
@@ -203,6 +206,10 @@ def test_what_begins_again_and_again_is_not_kept_where_nothing_shows_it(
     asked: dict[str, Any] = {
         "to": [to for flag, to in zip(flags[::2], flags[1::2], strict=True) if flag == "--to"]
     }
+    of_flags = {"--segment": "segment_s", "--keep-days": "keep_days", "--keep-segments": "keep_segments"}
+    for flag, name in (of_flags | {"--keep-gb": "keep_gb"}).items():
+        if flag in flags:
+            asked[f"output.{name}"] = int(flags[flags.index(flag) + 1])
     if "--keep-raw" in flags:
         asked["output.keep_raw"] = "raw.mkv"
     config = load(None, {"source": "night.mp4", "input.loop": True, **asked})

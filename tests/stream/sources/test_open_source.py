@@ -1,5 +1,6 @@
 """What the user typed, and the one clear line when nothing is called that."""
 
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -111,6 +112,14 @@ def test_an_absurdly_long_name_is_refused() -> None:
         open_source("a" * 5000)
 
 
+def test_a_long_line_is_masked_in_no_time() -> None:
+    """It took five seconds, and every line of the log goes by it."""
+    text = "a" * 100_000
+    began_s = time.process_time()
+    assert masked(text) == text
+    assert time.process_time() - began_s < 0.5
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -122,6 +131,7 @@ def test_an_absurdly_long_name_is_refused() -> None:
         ("mail@example.mp4", "mail@example.mp4"),
         ("rtsp:/me:p@ss@camera:554/x: no such file", "rtsp:/***@camera:554/x: no such file"),
         ("srt://h:1?passphrase=abc: refused", "srt://h:1?passphrase=***: refused"),
+        ("srt://h:1?passphrase=geheim)&latency=3", "srt://h:1?passphrase=***&latency=3"),
         ("expected rtsp://user:password@:8554/name", "expected rtsp://user:password@:8554/name"),
     ],
 )

@@ -32,8 +32,9 @@ const halved = () => !(own.view in FEEDS);
 const sent_wipe = () => own.view === "run" && sent.view === "wipe";
 const wipes = () => own.view === "wipe" || sent_wipe();
 function open_as() {                       // the page of a wipe begins with a line of its own, which can be dragged
-  if (opened || location.hash === "#run") return;
+  if (opened) return;
   opened = true;
+  if (location.hash === "#run") return;    // as sent, which this viewer chose
   if (!sent_wipe() && !(sent.view === "wipe" && own.view === "wipe")) return;
   own.wipe = sent.wipe;                    // after a reload, too, as the address names the view alone
   if (own.view === "run") look_at("wipe"); else compose();

@@ -12,9 +12,9 @@ from irchroma.engines.network.network import NetworkOptions
 from irchroma.engines.network.sharing import SharedPool
 from irchroma.engines.neural.options import NeuralOptions
 from irchroma.engines.neural.speed import measured_use, pace
-from irchroma.engines.neural.speed.ladder import Rung
+from irchroma.engines.neural.speed.ladder import Rung, ladder
 from irchroma.engines.neural.speed.measured_use import UseMeter
-from irchroma.engines.neural.speed.pace import Demand
+from irchroma.engines.neural.speed.pace import Demand, Pace
 from irchroma.engines.reference.pictures import AUTO
 
 SIZE, RUNG, LOWER = (64, 96), Rung("fast", 320, 3), Rung("fast", 192, 4)
@@ -52,6 +52,18 @@ def demand(tmp_path: Path) -> Demand:
 
 def changed(demand: Demand, **options: object) -> Demand:
     return replace(demand, options=replace(demand.options, **options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("full_ms", "frame_ms"), [(20.0, 1.0), (18.0, 2.0), (20.0, 2.0), (9.0, 4.0), (4.0, 9.0)]
+)
+def test_what_is_within_reach_fits_and_no_more(demand: Demand, full_ms: float, frame_ms: float) -> None:
+    large = replace(demand, size=(1080, 1920))
+    found = Pace(large, 9.0, 9.0, frame_ms, 1.0, full_ms, 2, "now")
+    for rung in ladder("nir", Rung("best", 416, 1), ("fast", "best"), 1.0):
+        reach_hz = found.within_reach_hz(rung)
+        assert replace(found, demand=replace(large, rate=0.99 * reach_hz)).fits(rung)
+        assert not replace(found, demand=replace(large, rate=1.02 * reach_hz)).fits(rung)
 
 
 @pytest.mark.usefixtures("measures")
