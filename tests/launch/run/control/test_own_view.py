@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import cv2
@@ -147,6 +148,10 @@ def test_the_page_of_a_wipe_that_all_are_sent_begins_with_a_line_that_is_the_vie
                 "document.readyState === 'complete' && document.body.id !== 'before' && sent.view === 'wipe'"
             )
             tab.wait_for(f"{WIDTH} === 320 && own.view === 'run' && document.body.matches('.wiping')")
+        tab.value("move(0.2); look_at('wipe')")  # and stays, though what is sent is told anew every second
+        tab.wait_for("own.view === 'wipe' && opened")
+        time.sleep(1.5)
+        assert tab.value("own.wipe") == 0.2
 
 
 @pytest.mark.gst
